@@ -1,0 +1,63 @@
+"""A whole plan, registered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.gpu_node_pool import GpuNodePool
+from components.inference_service import InferenceService
+from components.kubernetes_object import KubernetesObject
+from components.model import Model
+from components.serving_runtime import ServingRuntime
+from ome_iac.manifests import namespace_object
+from ome_iac.planning.plan import Plan
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The components of a plan, by name; services by `namespace/name`."""
+
+    pools: dict[str, GpuNodePool]
+    models: dict[str, Model]
+    runtimes: dict[str, ServingRuntime]
+    services: dict[str, InferenceService]
+
+
+def cluster_provider(plan: Plan, kubeconfig: str | None, context: str | None) -> kubernetes.Provider:
+    """The provider for the stack's cluster. Its identity is the cluster's, not the kubeconfig's, so that a renewed
+    kubeconfig replaces nothing."""
+    identities = sorted({pool.oke.cluster_id for pool in plan.pools if pool.oke})
+    return kubernetes.Provider(
+        "cluster",
+        kubeconfig=kubeconfig,
+        context=context,
+        cluster_identifier=identities[0] if identities else context,
+    )
+
+
+def deploy(plan: Plan, kubeconfig: str | None = None, context: str | None = None) -> Deployed:
+    """Register everything the plan decided; `kubeconfig` is a path or text, both default to what kubectl would use."""
+    provider = cluster_provider(plan, kubeconfig, context)
+    on_cluster = pulumi.ResourceOptions(provider=provider)
+    namespaces = {
+        name: KubernetesObject(f"namespace-{name}", namespace_object(plan, name), on_cluster)
+        for name in plan.namespaces
+    }
+    pools = {pool.name: GpuNodePool(pool.name, pool) for pool in plan.pools}
+    models = {model.name: Model(model.name, model) for model in plan.models}
+    runtimes = {runtime.name: ServingRuntime(runtime.name.replace(" ", "-"), runtime) for runtime in plan.runtimes}
+    services = {}
+    for service in plan.services:
+        after: list[pulumi.Resource] = [pools[service.pool]]
+        if service.namespace in namespaces:
+            after.append(namespaces[service.namespace])
+        label = service.name if service.namespace == "default" else f"{service.namespace}-{service.name}"
+        services[f"{service.namespace}/{service.name}"] = InferenceService(
+            label, plan, service, provider, pulumi.ResourceOptions(depends_on=after)
+        )
+    pulumi.export("services", {name: service.url for name, service in services.items()})
+    pulumi.export("costPerHour", plan.cost_per_hour)
+    return Deployed(pools, models, runtimes, services)

@@ -1,0 +1,1 @@
+"""Plan, prove and deploy large language models on OKE with Pulumi."""

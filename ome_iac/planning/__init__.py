@@ -1,0 +1,1 @@
+"""Decisions, pure and with their reasons: memory, parallelism, selection, placement, cost."""

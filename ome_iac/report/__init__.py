@@ -1,0 +1,1 @@
+"""What a person sees: progress while something takes long, and the views of one plan."""

@@ -1,0 +1,1 @@
+"""Serving engines: what they support, what they need, how they are started."""
