@@ -6,17 +6,21 @@ the API server takes, and custom kinds get all their top-level fields (docs/deci
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import pulumi
-import pulumi_kubernetes
 
 from ome_iac.manifests import Manifest
+
+
+SDK_VERSION = metadata.version("pulumi-kubernetes")
 
 
 class KubernetesObject(pulumi.CustomResource):
     """Any object of any kind, by its manifest."""
 
     def __init__(self, name: str, manifest: Manifest, opts: pulumi.ResourceOptions) -> None:
-        versioned = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(version=_sdk_version()))
+        versioned = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(version=SDK_VERSION))
         super().__init__(type_token(manifest), name, manifest, versioned)
 
 
@@ -25,6 +29,3 @@ def type_token(manifest: Manifest) -> str:
     version = str(manifest["apiVersion"])
     return f"kubernetes:{version if '/' in version else f'core/{version}'}:{manifest['kind']}"
 
-
-def _sdk_version() -> str:
-    return str(pulumi_kubernetes._utilities.get_version())

@@ -111,7 +111,7 @@ def read_models(project: Project, stack: Stack, lock_file: Path, problems: list[
         lock = Lock.load(lock_file)
     except ProblemsError as error:
         problems.extend(error.problems)
-        lock = Lock.empty()
+        lock = Lock(lock_file)
     found: dict[str, ModelMetadata] = {}
     for service in stack.of(InferenceService):
         model = stack.model_of(service)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +25,28 @@ MAX_CARD_BYTES = 64 * 1024
 """What is read of README.md: the front matter is at its head."""
 
 CARD = "README.md"
+
+MAIN = ("config.json", "model_index.json", "adapter_config.json", "modules.json", "params.json")
+"""One of these says what the weights beside it are; a GGUF file says it in its own header."""
+
+_BESIDE = {
+    *MAIN,
+    CARD,
+    "chat_template.jinja",
+    "chat_template.json",
+    "config_sentence_transformers.json",
+    "generation_config.json",
+    "hf_quant_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "quant_config.json",
+    "quantize_config.json",
+    "sentence_bert_config.json",
+    "tokenizer_config.json",
+    "video_preprocessor_config.json",
+}
+_PART = re.compile(r"[^/]+/config\.json")  # a pooling layer's, a diffusion model's text encoder's
+_MOST_PARTS = 32
 
 
 @dataclass(frozen=True)
@@ -64,6 +86,13 @@ class ConfigFiles:
     def size(self, path: str) -> int | None:
         """Bytes of the file at that path; None where there is no such file."""
         return next((file.size for file in self.files if file.path == path), None)
+
+
+def choose_config_files(files: Iterable[ModelFile]) -> tuple[ModelFile, ...]:
+    """Which of a model's files are small, known, and tell something; in the order given."""
+    here = list(files)
+    parts = [file for file in here if _PART.fullmatch(file.path)][:_MOST_PARTS]
+    return tuple(file for file in here if file.path in _BESIDE or file in parts)
 
 
 def parse_config_file(data: bytes, path: str, where: str) -> Any:

@@ -36,7 +36,11 @@ class Candidate:
     def rejection(self, *reasons: str) -> Rejection:
         """The same way, not taken."""
         return Rejection(
-            runtime=self.engine.name, pool=self.pool.name, tensor_parallel=self.tensor_parallel, reasons=reasons
+            runtime=self.engine.name,
+            pool=self.pool.name,
+            tensor_parallel=self.tensor_parallel,
+            fits=True,
+            reasons=reasons,
         )
 
 
@@ -86,14 +90,18 @@ def search(model: ModelMetadata, demand: Demand, engines: Iterable[Engine], pool
     for order, engine in enumerate(engines):
         refusals = engine.refusals(model, demand.task)
         if refusals:
-            rejected.append(Rejection(runtime=engine.name, pool="any", tensor_parallel=None, reasons=refusals))
+            rejected.append(
+                Rejection(runtime=engine.name, pool="any", tensor_parallel=None, fits=False, reasons=refusals)
+            )
             continue
         for pool in pools:
             if pool.disk_bytes is not None and pool.disk_bytes < demand.scratch_bytes:
                 reason = (
                     f"a node's disk has {pool.disk_bytes / GIB:.0f} GiB, {demand.scratch_bytes / GIB:.0f} are needed"
                 )
-                rejected.append(Rejection(runtime=engine.name, pool=pool.name, tensor_parallel=None, reasons=(reason,)))
+                rejected.append(
+                    Rejection(runtime=engine.name, pool=pool.name, tensor_parallel=None, fits=False, reasons=(reason,))
+                )
                 continue
             for split in TENSOR_PARALLEL:
                 if split > pool.shape.gpus:
@@ -110,7 +118,13 @@ def search(model: ModelMetadata, demand: Demand, engines: Iterable[Engine], pool
                     reasons = _shortcomings(ledger, demand, context)
                 if reasons or ledger is None:
                     rejected.append(
-                        Rejection(runtime=engine.name, pool=pool.name, tensor_parallel=split, reasons=tuple(reasons))
+                        Rejection(
+                            runtime=engine.name,
+                            pool=pool.name,
+                            tensor_parallel=split,
+                            fits=False,
+                            reasons=tuple(reasons),
+                        )
                     )
                     continue
                 candidate = Candidate(engine, pool, split, ledger)

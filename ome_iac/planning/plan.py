@@ -115,6 +115,7 @@ class Rejection(Decision):
     runtime: str
     pool: str
     tensor_parallel: int | None = Field(description="None: whatever the split")
+    fits: bool = Field(description="it would run, but something else is better")
     reasons: tuple[str, ...]
 
 

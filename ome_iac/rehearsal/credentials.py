@@ -1,4 +1,4 @@
-"""The local control plane's own certificate authority, keys and tokens: made once per data folder, readable by its owner.
+"""The local control plane's own certificate authority, keys and tokens: made once per data folder, for its owner only.
 
 Nothing in here is accepted by any other cluster, and nothing of the control plane is open without it.
 """
@@ -98,8 +98,9 @@ class Credentials:
 def _authority_certificate(key: EllipticCurvePrivateKey) -> Certificate:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
+    from cryptography.x509.oid import NameOID
 
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, CONTEXT)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, CONTEXT)])
     now = datetime.datetime.now(datetime.UTC)
     signing = x509.KeyUsage(
         digital_signature=True,
@@ -127,10 +128,11 @@ def _server_certificate(
     """For the API server and etcd, as server and, towards etcd, as client."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
-    usages = [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder(
         authority.subject, name, key.public_key(), x509.random_serial_number(), now, now + VALID

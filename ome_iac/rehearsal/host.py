@@ -170,7 +170,12 @@ class LanguageHost:
         return language_pb2.AboutResponse(executable=str(interpreter.path), version=version)
 
     def required_packages(self, request: language_pb2.GetRequiredPackagesRequest, context: Any) -> Any:
-        """The provider of each installed SDK, from the `pulumi-plugin.json` that it carries."""
+        """The provider of each installed SDK, from the `pulumi-plugin.json` that it carries.
+
+        None where the person has switched off their acquisition: the engine would fetch what is told here even so.
+        """
+        if os.environ.get("PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "").lower() in ("1", "true"):
+            return language_pb2.GetRequiredPackagesResponse()
         interpreter = Interpreter(request.info)
         folders = sys.path
         if not interpreter.is_ours:

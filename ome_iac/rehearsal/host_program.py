@@ -9,11 +9,19 @@ It runs in the project's own environment, ends when the host is gone, and ends w
 
 from __future__ import annotations
 
+import asyncio
+import json
+import logging
 import os
+import runpy
+import signal
 import sys
 import threading
 import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
+from typing import Any
 
 # The language host takes this status as: the person has been told, add nothing.
 MESSAGE_SHOWN = 32
@@ -34,12 +42,6 @@ def end_with_parent() -> None:
 
 def run_program(values: str, entry: str, arguments: list[str]) -> int:
     """Run a program against the engine that `values` (JSON) describe; return the exit status."""
-    import asyncio
-    import json
-    import logging
-    import runpy
-    from concurrent.futures import ThreadPoolExecutor
-
     try:
         import pulumi
         import pulumi.runtime
@@ -64,18 +66,25 @@ def run_program(values: str, entry: str, arguments: list[str]) -> int:
     # The SDK waits for each of the engine's answers in a thread of the loop's executor.
     executor = ThreadPoolExecutor(max_workers=parallel * 4)
     loop.set_default_executor(executor)
+    tracebacks = Tracebacks()
+    loop.set_task_factory(tracebacks.task)
     # A program that fails leaves futures behind that nobody awaits; asyncio would complain about each.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    wait = True
     try:
         loop.run_until_complete(pulumi.runtime.run_in_stack(lambda: void(runpy.run_path(entry, run_name="__main__"))))
     except pulumi.RunError as error:
         pulumi.log.error(str(error))
         return MESSAGE_SHOWN
     except Exception as error:
-        pulumi.log.error("Program failed with an unhandled exception:\n" + program_traceback(error))
+        pulumi.log.error("Program failed with an unhandled exception:\n" + tracebacks.text(error))
         return MESSAGE_SHOWN
+    except KeyboardInterrupt:
+        # The engine will not answer any more what the executor's threads wait for.
+        wait = False
+        raise
     finally:
-        executor.shutdown(wait=True)
+        executor.shutdown(wait=wait)
         loop.close()
     return 0
 
@@ -84,42 +93,55 @@ def void(_: object) -> None:
     """Drop a value: the SDK would await what a program function returns."""
 
 
-def program_traceback(error: BaseException) -> str:
-    """The traceback from the program's first own frame on, for `error` and for whatever caused it."""
-    import asyncio
-    import runpy
-    import traceback
+class Tracebacks:
+    """Where the program's exceptions were raised first.
 
-    import pulumi
+    asyncio (3.11 at least) gives an exception's traceback to the first that awaits a failed task, and none to the
+    others. An Output has many that await it, so that an error in an `apply` would often be shown without its place.
+    """
 
-    packages = [os.path.dirname(package.__file__ or "") for package in (asyncio, pulumi)]
-    ours = (__file__, runpy.__file__, "<frozen runpy>", "<frozen importlib._bootstrap", *packages)
+    def __init__(self) -> None:
+        self._first: dict[int, tuple[BaseException, TracebackType | None]] = {}
 
-    def trimmed(trace: TracebackType | None) -> TracebackType | None:
-        first = trace
-        while first is not None and first.tb_frame.f_code.co_filename.startswith(ours):
-            first = first.tb_next
-        # With no frame of the program's at all (a fault inside the SDK) the whole traceback is the best there is;
-        # a fault in reading the program itself (SyntaxError, no such file) needs none.
-        return first
+    def task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        """A task factory for the loop: notes a failed task's traceback before anyone awaits it."""
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
+        task.add_done_callback(self._note)
+        return task
 
-    pending, seen = [error], set()
-    while pending:
-        current = pending.pop()
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        kept = trimmed(current.__traceback__)
-        if kept is not None or isinstance(current, SyntaxError | ImportError | FileNotFoundError):
-            current.__traceback__ = kept
-        pending += [linked for linked in (current.__cause__, current.__context__) if linked is not None]
-    return "".join(traceback.format_exception(error)).rstrip()
+    def _note(self, task: asyncio.Task[Any]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._first.setdefault(id(error), (error, error.__traceback__))
+
+    def text(self, error: BaseException) -> str:
+        """The traceback of `error` and of whatever caused it, each from the program's first own frame on."""
+        pending, seen = [error], set()
+        while pending:
+            current = pending.pop()
+            if id(current) in seen:
+                continue
+            seen.add(id(current))
+            _, first = self._first.get(id(current), (current, None))
+            kept = own_part(current.__traceback__) or own_part(first)
+            # A fault in finding or reading the program itself needs no frame; of one inside the SDK every frame helps.
+            if kept is not None or isinstance(current, SyntaxError | ImportError):
+                current.__traceback__ = kept
+            pending += [linked for linked in (current.__cause__, current.__context__) if linked is not None]
+        return "".join(traceback.format_exception(error)).rstrip()
+
+
+def own_part(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback from the first frame on that is neither ours nor Python's machinery nor the SDK's; None: no such."""
+    packages = [os.path.dirname(sys.modules[name].__file__ or "") for name in ("asyncio", "pulumi")]
+    machinery = (__file__, runpy.__file__, "<frozen runpy>", "<frozen importlib._bootstrap", *packages)
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(machinery):
+        trace = trace.tb_next
+    return trace
 
 
 def run_plugin(kind: str, what: str, arguments: list[str]) -> int:
     """Run a module or a folder with a `__main__.py` as `python -m what` or `python what` would."""
-    import runpy
-
     sys.argv = [what, *arguments]
     if kind == "module":
         sys.path[0] = os.getcwd()
@@ -133,6 +155,8 @@ def run_plugin(kind: str, what: str, arguments: list[str]) -> int:
 def main() -> int:
     """Do what the command line says; see the top of this file."""
     kind, what, *rest = sys.argv[1:]
+    # A shell's background job starts with SIGINT ignored, and so would we: we are interrupted by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     end_with_parent()
     return run_program(what, rest[0], rest[1:]) if kind == "program" else run_plugin(kind, what, rest)
 

@@ -47,11 +47,14 @@ def _started(number: int) -> str:
     """When a running process started; "" where there is none of that number."""
     if sys.platform == "linux":
         try:
-            # "number (name) state …"; the name may hold blanks and brackets. Field 22 is the start, in clock ticks.
+            # "number (name) state …" (proc(5)); the name may hold blanks and brackets. After it come the state, as
+            # 18th the threads and as 20th the start, in clock ticks.
             fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return ""
-        return "" if fields[0] in "ZX" else fields[19]
+        # A process that was killed keeps its ports until its last thread is gone.
+        ended = fields[0] in "ZX" and int(fields[17]) <= 1
+        return "" if ended else fields[19]
     answer = subprocess.run(
         ["ps", "-o", "state=,lstart=", "-p", str(number)], capture_output=True, text=True, check=False
     )

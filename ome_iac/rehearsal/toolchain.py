@@ -173,6 +173,7 @@ def _build(tool: GoTool, why: str) -> None:
         put_in_place(destination) as draft,
     ):
         target = draft / "bin" / tool.name
+        target.parent.mkdir()
         command = ["go", "build", "-v", *tool.flags, "-o", str(target), tool.package]
         # A user's workspace, flags or toolchain switching would build something that the key does not tell.
         environment = {**os.environ, "GOWORK": "off", "GOFLAGS": "", "GOTOOLCHAIN": "local"}

@@ -44,9 +44,9 @@ class Geometry:
     latent_dim: int | None = None
     rope_head_dim: int | None = None
     state_values: int = 0
-    """Values of the state by dtype of computation, per sequence and layer."""
+    """Values of the state in the dtype of computation, per sequence and layer."""
     state_float32: int = 0
-    """Values of the state kept in float32."""
+    """Values of the state that are kept in float32 whatever that dtype is."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Layout:
     """A whole model as its config describes it.
 
     `layers` lie under `prefix`; every other weight has its full name. `towers` are vision and audio encoders and what
-    joins them to the language model, `predictors` the multi-token-prediction layers. Where `tied`, the head is the
-    embedding and has no weight of its own.
+    joins them to the language model, `predictors` the multi-token-prediction layers. `head` is empty where it is `tied`
+    to the embedding, and in a model that has none.
     """
 
     hidden: int
@@ -97,6 +97,7 @@ class Layout:
     embeddings: tuple[Weight, ...]
     layers: tuple[Layer, ...]
     after: tuple[Weight, ...]
+    head: tuple[Weight, ...] = ()
     prefix: str = "model.layers"
     tied: bool = False
     towers: tuple[Weight, ...] = field(repr=False, default=())
@@ -109,6 +110,7 @@ class Layout:
             for name, shape in layer.weights():
                 yield f"{self.prefix}.{index}.{name}", shape
         yield from self.after
+        yield from self.head
         yield from self.towers
         yield from self.predictors
 

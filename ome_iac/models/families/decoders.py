@@ -237,11 +237,12 @@ def decoder(
         embeddings.append(("model.embed_positions.weight", (rows, size.hidden)))
     after = list(norm("model.norm", size.hidden, recipe.norm)) if recipe.final_norm else []
     tied = config.flag("tie_word_embeddings")
-    if not tied:
-        after.append(("lm_head.weight", (size.vocabulary, size.hidden)))
+    head: list[Weight] = [] if tied else [("lm_head.weight", (size.vocabulary, size.hidden))]
     if decides(config, recipe.head_bias):
-        after += [("lm_head.bias", (size.vocabulary,))]
-    return Layout(size.hidden, size.vocabulary, tuple(embeddings), tuple(layers), tuple(after), tied=tied)
+        head.append(("lm_head.bias", (size.vocabulary,)))
+    return Layout(
+        size.hidden, size.vocabulary, tuple(embeddings), tuple(layers), tuple(after), head=tuple(head), tied=tied
+    )
 
 
 def _same(layers: list[Layer], feed: Feed) -> Feed:

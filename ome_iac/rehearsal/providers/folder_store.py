@@ -176,7 +176,7 @@ def _with_server_metadata(ref: ObjectRef, document: Document, live: Document | N
     if live is not None and not changed and own == _own_metadata(before) and managed == before.get("managedFields"):
         return live
     metadata = {
-        **own,
+        **_sorted(own),
         "uid": str(uuid.uuid5(_UIDS, json.dumps([ref.kind.qualified, ref.id]))),
         "resourceVersion": str(_count(before.get("resourceVersion")) + 1),
         "generation": _count(before.get("generation")) + int(changed),

@@ -9,6 +9,7 @@ heard of it. Anybody else's object of the same name is an AlreadyExists error.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -44,7 +45,7 @@ from ome_iac.rehearsal.providers.package import (
     ProviderError,
     Resource,
 )
-from ome_iac.rehearsal.providers.values import Unknown, Value, has_unknown, mark_secrets, plain, without_nulls
+from ome_iac.rehearsal.providers.values import UNKNOWN, Unknown, Value, has_unknown, mark_secrets, plain, without_nulls
 
 _AUTONAMED: Final = "pulumi.com/autonamed"
 _SKIP_AWAIT: Final = "pulumi.com/skipAwait"
@@ -117,29 +118,35 @@ class KubernetesPackage(Package):
         """Compares inputs; another name or a changed immutable field needs another object."""
         kind = ObjectKind(plain(new["apiVersion"]), plain(new["kind"]))
         found = changes(old, new)
+        metadata, before = plain(new["metadata"]), plain(old.get("metadata") or {})
+        if ObjectRef.from_id(kind, resource_id).namespace == metadata.get("namespace") != before.get("namespace"):
+            # It was made before its definition told the scope; a default namespace written out moves nothing.
+            found = [change for change in found if change.path != ("metadata", "namespace")]
         mutable = frozenset(
             name for name in ("ConfigMap", "Secret") if _is_true(connection.config.get(f"enable{name}Mutable"))
         )
         fields = immutable_fields(kind, mutable)
         replacing = frozenset(change.path for change in found if touches(change.path, fields))
-        metadata, before = plain(new["metadata"]), plain(old.get("metadata") or {})
-        stays = all(metadata.get(field) == before.get(field) for field in ("name", "namespace"))
+        moves = any(change.path in (("metadata", "name"), ("metadata", "namespace")) for change in found)
         autonamed = _AUTONAMED in (metadata.get("annotations") or {})
-        return Difference(found, replacing, delete_first=bool(replacing) and stays and not autonamed)
+        return Difference(found, replacing, delete_first=bool(replacing) and not moves and not autonamed)
 
     def create(
         self, connection: Connection, resource: Resource, inputs: Properties, timeout: float, preview: bool
     ) -> Existing:
         """Makes the object, or goes on with one that an interrupted run of this very resource has left."""
         if preview and has_unknown(inputs):
-            return Existing("", inputs, inputs)
+            return _foretold(inputs, {})
         store, document = self._store(connection), plain(inputs)
-        ref, owner = ObjectRef.of(document), Owner(self._manager(resource.urn), resource.urn)
+        owner = Owner(self._manager(resource.urn), resource.urn)
         try:
+            ref = ObjectRef.of(document)
+            if ref.namespace is None and store.is_namespaced(ref.kind):
+                ref = dataclasses.replace(ref, namespace="default")
             live = store.get(ref)
             known = ref.id in connection.ids_in_state(resource.urn)
             if preview and known:  # it will have been deleted by then
-                return Existing("", inputs, inputs)
+                return _foretold(inputs, {})
             if live is None:
                 live = store.create(ref, document, owner, dry_run=preview)
             elif known or owner.manager not in managers(live):
@@ -151,10 +158,10 @@ class KubernetesPackage(Package):
                 live = store.apply(ref, document, {}, owner, force=False, dry_run=preview)
         except StoreError as error:
             if preview and error.reason == "NotFound":  # its namespace or definition may come in the same run
-                return Existing("", inputs, inputs)
+                return _foretold(inputs, {})
             raise
         if preview:
-            return Existing("", inputs, inputs)
+            return _foretold(inputs, {})
         return self._settled(connection, resource, ref, live, inputs, owner.manager, timeout)
 
     def read(
@@ -189,9 +196,9 @@ class KubernetesPackage(Package):
     ) -> Properties:
         """Applies the object with the field manager that made it."""
         if preview and has_unknown(inputs):
-            return inputs
+            return _foretold(inputs, current.outputs).outputs
         document = plain(inputs)
-        ref = ObjectRef.of(document)
+        ref = ObjectRef.from_id(_kind_of_token(resource.type), current.id)
         manager = plain(current.outputs.get(_FIELD_MANAGER)) or self._manager(resource.urn)
         force = _annotation(document, _PATCH_FORCE) == "true" or _is_true(connection.config.get("enablePatchForce"))
         try:
@@ -200,10 +207,10 @@ class KubernetesPackage(Package):
             )
         except StoreError as error:
             if preview and error.reason == "NotFound":
-                return inputs
+                return _foretold(inputs, current.outputs).outputs
             raise
         if preview:
-            return inputs
+            return _foretold(inputs, current.outputs).outputs
         return self._settled(connection, resource, ref, live, inputs, manager, timeout).outputs
 
     def delete(self, connection: Connection, resource: Resource, current: Existing, timeout: float) -> None:
@@ -257,17 +264,17 @@ class KubernetesPackage(Package):
         else:
             stem = plain(metadata.get("generateName")) or f"{resource.name}-"
             known = sorted(connection.ids_in_state(resource.urn))
-            metadata["name"] = stem + self._digest([resource.urn, *known])
+            metadata["name"] = stem + self._digest("name", resource.urn, *known)
         annotations = metadata.get("annotations") or {}
         if isinstance(annotations, dict):
             metadata["annotations"] = {**annotations, _AUTONAMED: "true"}
         return []
 
-    def _digest(self, parts: list[str]) -> str:
+    def _digest(self, *parts: str) -> str:
         return hashlib.sha256(json.dumps([self._identity, *parts]).encode()).hexdigest()[:8]
 
     def _manager(self, urn: str) -> str:
-        return f"pulumi-{self._digest([urn])}"
+        return "pulumi-" + self._digest("manager", urn)
 
     def _store(self, connection: Connection) -> ObjectStore:
         return self._stores(cluster_name(connection.config))
@@ -319,6 +326,16 @@ def _outputs(live: Document, inputs: Properties, manager: str) -> Properties:
     if (live.get("apiVersion"), live.get("kind")) == ("v1", "Secret"):
         outputs = with_secret_data(outputs)
     return {**outputs, _FIELD_MANAGER: manager}
+
+
+def _foretold(inputs: Properties, current: Properties) -> Existing:
+    """What a preview can say: the inputs, and of the server's metadata only what an update leaves alone."""
+    metadata = inputs.get("metadata")
+    if not isinstance(metadata, dict):
+        return Existing("", inputs, inputs)
+    before = current.get("metadata") or {}
+    server = {"generation": UNKNOWN, "resourceVersion": UNKNOWN, "uid": before.get("uid", UNKNOWN)}
+    return Existing("", {**inputs, "metadata": {**server, **metadata}}, inputs)
 
 
 def _importable(live: Document) -> Document:

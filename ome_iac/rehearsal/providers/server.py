@@ -252,8 +252,10 @@ def _resource(request: Any) -> Resource:
 
 
 def _failures(failures: Iterable[Failure]) -> list[provider_pb2.CheckFailure]:
+    """The path goes into the reason: beside one given apart the engine shows a value that is not the path's."""
     return [
-        provider_pb2.CheckFailure(property=diffing.render(failure.path), reason=failure.reason) for failure in failures
+        provider_pb2.CheckFailure(reason=f"{diffing.render(failure.path)}: {failure.reason}".removeprefix(": "))
+        for failure in failures
     ]
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks: the peer and we in one run, ratios, growth, aims."""

@@ -1,0 +1,16 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Stack = Annotated[str, typer.Option("--stack", "-s", help="The stack: stacks/Pulumi.<stack>.yaml.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Rehearse = Annotated[
+    bool, typer.Option("--rehearse", help="On this machine, with the real engine and no cloud account.")
+]
+OnCluster = Annotated[
+    bool, typer.Option("--cluster", help="Rehearse on a local Kubernetes control plane instead of a folder.")
+]

@@ -1,0 +1,152 @@
+"""A `Plan` as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from ome_iac.hardware import GIB
+from ome_iac.planning.plan import Plan, PoolPlan, Rejection, ServicePlan
+from ome_iac.problems import Problem
+
+BAR = 24
+SHOWN_REJECTIONS = 4
+
+
+def print_plan(console: Console, plan: Plan, explain: str | None = None) -> None:
+    """The whole plan; `explain` names a service whose rejections are all shown."""
+    for line in plan_lines(plan, explain):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def print_problems(console: Console, problems: tuple[Problem, ...]) -> None:
+    """One line each, and how many there are."""
+    for problem in problems:
+        console.print(Text.assemble(("error", "bold red"), " ", str(problem)), soft_wrap=True, highlight=False)
+    if len(problems) > 1:
+        console.print(f"{len(problems)} problems; nothing was changed", style="dim")
+
+
+def plan_lines(plan: Plan, explain: str | None = None) -> Iterator[str]:
+    """The plan's lines, in rich markup."""
+    services = _count(len(plan.services), "service")
+    pools = _count(len(plan.pools), "pool")
+    yield f"[bold]stack {plan.stack}[/]   {services}, {pools}, ${plan.cost_per_hour:.2f}/h list"
+    for pool in plan.pools:
+        yield ""
+        yield from _pool_lines(pool, plan)
+    for service in plan.services:
+        yield ""
+        yield from _service_lines(plan, service, everything=explain in (service.name, "all"))
+
+
+def _pool_lines(pool: PoolPlan, plan: Plan) -> Iterator[str]:
+    made = "made by this stack" if pool.oke else "there already"
+    yield (
+        f"[bold]{pool.name}[/]   {_count(pool.nodes, 'node')} {pool.shape} ({pool.gpu}), {made}, "
+        f"${pool.cost_per_hour:.2f}/h"
+    )
+    on_it = ", ".join(service.name for service in plan.services if service.pool == pool.name) or "nothing"
+    yield _row("GPUs", f"{_bar([(pool.gpus_used, '#')], pool.gpus)}   {pool.gpus_used} of {pool.gpus} used: {on_it}")
+
+
+def _service_lines(plan: Plan, service: ServicePlan, everything: bool) -> Iterator[str]:
+    facts = plan.model(service.model).metadata
+    revision = f"@{facts.revision[:7]}" if facts.revision else ""
+    size = ""
+    if facts.parameters and facts.weights:
+        by_bytes = sorted(facts.weights.by_dtype.items(), key=lambda item: -item[1])
+        dtypes = "+".join(dtype for dtype, _ in by_bytes)
+        size = f"{_parameters(facts.parameters.total)} params, {dtypes}, {facts.weights.bytes / GIB:.1f} GiB"
+    name = service.name if service.namespace == "default" else f"{service.namespace}/{service.name}"
+    yield f"[bold]{name}[/]   {escape(service.model)}{revision}   {size}"
+    yield _row(
+        "runtime",
+        f"{service.runtime} on {service.pool} ({plan.pool(service.pool).shape}), tensor parallel "
+        f"{service.tensor_parallel}, {_count(service.replicas, 'replica')}: {_count(service.gpus, 'GPU')}",
+    )
+    yield _row("per GPU", _memory(service))
+    yield _row("serves", _serves(service))
+    start = service.startup
+    yield _row("starts", f"in about {_duration(start.expected_seconds)} ({start.bandwidth_source})")
+    yield _row("why", service.why)
+    yield from _rejections(service, everything)
+    for note in service.notes:
+        yield _row("note", f"[yellow]{escape(note)}[/]")
+
+
+def _memory(service: ServicePlan) -> str:
+    ledger = service.memory
+    lines = {line.name: line.bytes for line in ledger.lines}
+    weights = lines.pop("weights")
+    other = sum(lines.values())
+    kv = max(0, ledger.kv_cache)
+    bar = _bar([(weights, "#"), (other, "="), (kv, "-")], ledger.total)
+    cache = "KV" if ledger.kv_bytes_per_request else "free"
+    return (
+        f"{bar}   {weights / GIB:.1f} weights + {other / GIB:.1f} overhead + {kv / GIB:.1f} {cache} = "
+        f"{ledger.budget / GIB:.1f} of {ledger.total / GIB:.1f} GiB"
+    )
+
+
+def _serves(service: ServicePlan) -> str:
+    parts = [f"{service.context_length:,} tokens a request"]
+    ledger = service.memory
+    if ledger.concurrency is not None and ledger.kv_tokens is not None:
+        held = int(ledger.concurrency)
+        parts.append(f"{ledger.kv_tokens:,} KV tokens, {_count(held, 'request')} at full length a replica")
+    if service.milliseconds_per_token_bound is not None:
+        parts.append(f">= {service.milliseconds_per_token_bound:.1f} ms/token (bandwidth bound)")
+    return ", ".join(parts)
+
+
+def _rejections(service: ServicePlan, everything: bool) -> Iterator[str]:
+    shown = service.rejected if everything else _telling(service)
+    for index, rejection in enumerate(shown):
+        yield _row("not" if index == 0 else "", escape(rejection_text(rejection)))
+    left = len(service.rejected) - len(shown)
+    if left:
+        yield _row("", f"{left} more: --explain {service.name}")
+
+
+def _telling(service: ServicePlan) -> tuple[Rejection, ...]:
+    """What a reader asks about first: the next best ways, and the smaller splits and other pools that do not fit."""
+    fitting = [rejection for rejection in service.rejected if rejection.fits]
+    nearest: dict[str, Rejection] = {}
+    for rejection in service.rejected:
+        if not rejection.fits and rejection.runtime == service.runtime:
+            nearest[rejection.pool] = rejection
+    return (*fitting[:2], *nearest.values())[:SHOWN_REJECTIONS]
+
+
+def rejection_text(rejection: Rejection) -> str:
+    """`vllm 0.33.0 on h100, TP 2: why`."""
+    split = f", TP {rejection.tensor_parallel}" if rejection.tensor_parallel else ""
+    return f"{rejection.runtime} on {rejection.pool}{split}: {'; '.join(rejection.reasons)}"
+
+
+def _row(label: str, text: str) -> str:
+    return f"  [dim]{label:<9}[/]{text}"
+
+
+def _bar(parts: list[tuple[int, str]], total: int) -> str:
+    drawn = "".join(sign * round(BAR * amount / total) for amount, sign in parts)[:BAR]
+    return f"{drawn:.<{BAR}}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _parameters(count: int) -> str:
+    for unit, size in (("T", 10**12), ("B", 10**9), ("M", 10**6)):
+        if count >= size:
+            return f"{count / size:.2f}{unit}"
+    return str(count)
+
+
+def _duration(seconds: int) -> str:
+    return f"{seconds} s" if seconds < 120 else f"{round(seconds / 60)} min"
