@@ -51,7 +51,7 @@ check: .venv/.ready ## Style and types.
 	@$(BIN)/mypy
 
 test: setup ## Every test.
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2
 
 lock: ## Renew the locked requirements.
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements/base.txt

@@ -1,4 +1,4 @@
-"""`pulumi preview` of N services beside a bare Pulumi program that registers the very same resources. Aim: ratio <= 1.25.
+"""`pulumi preview` of N services beside a bare program that registers the same resources. Aim: ratio <= 1.25.
 
 Both programs run through the same engine, host and rehearsal providers, in turn. The bare program reads the resources
 from a JSON list: no document is parsed, no model read, nothing planned.

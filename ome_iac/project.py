@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,22 @@ class Project:
         """The folder of programs, settings and documents."""
         return self.root / "stacks"
 
+    @property
+    def name(self) -> str:
+        """The project's name in Pulumi.yaml."""
+        return str(yaml.load((self.root / "Pulumi.yaml").read_text(), Loader=yaml.CSafeLoader)["name"])
+
+    def settings_file(self, stack: str) -> Path:
+        """Where a stack's settings stand."""
+        return self.stacks / f"Pulumi.{stack}.yaml"
+
     def stack_names(self) -> list[str]:
         """Stacks that have a settings file."""
         return sorted(path.name[len("Pulumi.") : -len(".yaml")] for path in self.stacks.glob("Pulumi.*.yaml"))
 
     def settings(self, stack: str) -> Settings:
         """A stack's settings as its Pulumi.<stack>.yaml has them."""
-        path = self.stacks / f"Pulumi.{stack}.yaml"
+        path = self.settings_file(stack)
         if not path.is_file():
             remedy = did_you_mean(stack, self.stack_names())
             raise ProblemsError([Problem(self.shown(path), "", f"there is no stack {stack}", remedy)])
@@ -110,7 +119,8 @@ def read_models(project: Project, stack: Stack, lock_file: Path, problems: list[
     try:
         lock = Lock.load(lock_file)
     except ProblemsError as error:
-        problems.extend(error.problems)
+        shown = project.shown(lock_file)
+        problems.extend(replace(item, where=item.where.replace(str(lock_file), shown)) for item in error.problems)
         lock = Lock(lock_file)
     found: dict[str, ModelMetadata] = {}
     for service in stack.of(InferenceService):

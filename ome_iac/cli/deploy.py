@@ -7,24 +7,36 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 
-from ome_iac.cli.options import Json, OnCluster, Rehearse, Stack
+from ome_iac.cli.options import Faults, Json, OnCluster, Quiet, Rehearse, Stack, Yes
 from ome_iac.hardware import shapes
-from ome_iac.planning.plan import Plan
+from ome_iac.planning.plan import Plan, PoolPlan
 from ome_iac.problems import Problem, ProblemsError
 from ome_iac.project import Project, plan_project
+from ome_iac.rehearsal.attached import run_attached
 from ome_iac.report.terminal import print_plan
 
 if TYPE_CHECKING:
     from ome_iac.rehearsal.control_plane import ControlPlane
 
 GB_TO_GIB = 10**9 / 2**30
+BOOT_VOLUME_BYTES = 200 * 10**9
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a stack is deployed to."""
+
+    rehearse: bool
+    cluster: bool
+    faults: Path | None = None
 
 
 def up(
@@ -32,23 +44,25 @@ def up(
     rehearse: Rehearse = False,
     cluster: OnCluster = False,
     json: Json = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; a rehearsal never does.")] = False,
+    quiet: Quiet = False,
+    yes: Yes = False,
+    faults: Faults = None,
 ) -> None:
     """Make it so: create and update what the plan says."""
     project = Project.find()
     plan = plan_project(project, project.settings(stack))
-    if not json:
+    if not (json or quiet):
         print_plan(Console(), plan)
         typer.echo()
     arguments = ["up", *(["--yes", "--skip-preview"] if rehearse or yes or json else [])]
-    _operate(project, stack, arguments, rehearse, cluster, json, plan)
+    _operate(project, stack, arguments, Place(rehearse, cluster, faults), json, plan)
 
 
 def diff(stack: Stack, rehearse: Rehearse = False, cluster: OnCluster = False, json: Json = False) -> None:
     """What `up` would change, property by property."""
     project = Project.find()
     plan = plan_project(project, project.settings(stack))
-    _operate(project, stack, ["preview", *([] if json else ["--diff"])], rehearse, cluster, json, plan)
+    _operate(project, stack, ["preview", *([] if json else ["--diff"])], Place(rehearse, cluster), json, plan)
 
 
 def destroy(
@@ -56,21 +70,20 @@ def destroy(
     rehearse: Rehearse = False,
     cluster: OnCluster = False,
     json: Json = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; a rehearsal never does.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Remove everything the stack made."""
     project = Project.find()
     project.settings(stack)
     arguments = ["destroy", *(["--yes", "--skip-preview"] if rehearse or yes or json else [])]
-    _operate(project, stack, arguments, rehearse, cluster, json, None)
+    _operate(project, stack, arguments, Place(rehearse, cluster), json, None)
 
 
 def outputs(stack: Stack, rehearse: Rehearse = False, cluster: OnCluster = False, json: Json = False) -> None:
     """The deployed stack's outputs: where the services answer, what it costs."""
     project = Project.find()
     project.settings(stack)
-    with _environment(project, stack, rehearse, cluster, None) as environment:
-        _ensure_stack(project, stack, environment)
+    with _environment(project, stack, Place(rehearse, cluster), None) as environment:
         found = _outputs(project, stack, environment)
     if json:
         typer.echo(json_text.dumps(found, indent=2))
@@ -84,7 +97,7 @@ def outputs(stack: Stack, rehearse: Rehearse = False, cluster: OnCluster = False
             typer.echo(f"{name}  {value}")
 
 
-def rehearse(context: typer.Context, cluster: OnCluster = False) -> None:
+def rehearse(context: typer.Context, cluster: OnCluster = False, faults: Faults = None) -> None:
     """Run any command with the rehearsal attached: `ome-iac rehearse -- pulumi preview -s quickstart`."""
     if not context.args:
         raise typer.BadParameter("give the command to run after --")
@@ -92,98 +105,102 @@ def rehearse(context: typer.Context, cluster: OnCluster = False) -> None:
     command = list(context.args)
     stack = _named_stack(command)
     plan = plan_project(project, project.settings(stack)) if cluster and stack else None
-    with _environment(project, stack, True, cluster, plan) as environment:
-        try:
-            raise typer.Exit(subprocess.run(command, env=environment).returncode)
-        except FileNotFoundError:
-            raise ProblemsError([Problem("rehearse", "", f"there is no command {command[0]}", "")]) from None
+    with _environment(project, stack, Place(True, cluster, faults), plan) as environment:
+        raise typer.Exit(run_attached(command, environment))
 
 
-def _operate(
-    project: Project, stack: str, arguments: list[str], rehearse: bool, cluster: bool, json: bool, plan: Plan | None
-) -> None:
+def _operate(project: Project, stack: str, arguments: list[str], place: Place, json: bool, plan: Plan | None) -> None:
     """Run one Pulumi operation, text passed through or summed up as JSON; leaves with Pulumi's exit code."""
-    with _environment(project, stack, rehearse, cluster, plan) as environment, tempfile.TemporaryDirectory() as folder:
-        _ensure_stack(project, stack, environment)
+    command = ["pulumi", *arguments, "--stack", stack]
+    with _environment(project, stack, place, plan) as environment:
+        code = (
+            _summed_up(project, stack, command, environment, plan)
+            if json
+            else run_attached(command, environment, project.root)
+        )
+    if code:
+        raise typer.Exit(code)
+
+
+def _summed_up(
+    project: Project, stack: str, command: list[str], environment: Mapping[str, str], plan: Plan | None
+) -> int:
+    with tempfile.TemporaryDirectory() as folder:
         events = Path(folder) / "events.jsonl"
-        command = ["pulumi", *arguments, "--stack", stack, *(["--event-log", str(events)] if json else [])]
-        done = subprocess.run(command, cwd=project.root, env=environment, capture_output=json, text=True)
-        if json:
-            summary: dict[str, Any] = {
-                "succeeded": done.returncode == 0,
-                "changes": _changes(events),
-                "diagnostics": _diagnostics(events),
-                "outputs": _outputs(project, stack, environment),
-                "plan": plan.model_dump(by_alias=True, mode="json") if plan else None,
-            }
-            typer.echo(json_text.dumps(summary, indent=2))
-    if done.returncode:
-        raise typer.Exit(done.returncode)
+        # Pulumi offers its event log only with its debugging commands switched on.
+        variables = {**environment, "PULUMI_DEBUG_COMMANDS": "true"}
+        done = subprocess.run(
+            [*command, "--event-log", str(events)], cwd=project.root, env=variables, capture_output=True, text=True
+        )
+        summary: dict[str, Any] = {
+            "succeeded": done.returncode == 0,
+            "changes": _changes(events),
+            "diagnostics": _diagnostics(events) or ([done.stderr.strip()] if done.returncode else []),
+            "outputs": _outputs(project, stack, environment),
+            "plan": plan.model_dump(by_alias=True, mode="json") if plan else None,
+        }
+    typer.echo(json_text.dumps(summary, indent=2))
+    return done.returncode
 
 
 @contextmanager
-def _environment(
-    project: Project, stack: str | None, rehearse: bool, cluster: bool, plan: Plan | None
-) -> Iterator[Mapping[str, str]]:
-    """The environment in which `pulumi` is the right engine and, in a rehearsal, the providers are ours."""
+def _environment(project: Project, stack: str | None, place: Place, plan: Plan | None) -> Iterator[Mapping[str, str]]:
+    """The environment in which `pulumi` is the right engine and, in a rehearsal, the stack exists, the providers are
+    ours and the stack's settings a copy."""
     from ome_iac.rehearsal.engine import ensure_engine
 
-    if cluster and not rehearse:
+    if place.cluster and not place.rehearse:
         raise ProblemsError([Problem("--cluster", "", "is for rehearsals", "add --rehearse")])
     engine = ensure_engine()
-    if not rehearse:
+    if not place.rehearse:
         yield {**os.environ, "PATH": f"{engine.pulumi.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
         return
     from ome_iac.rehearsal.session import Rehearsal
+    from ome_iac.rehearsal.stacks import prepare_stack
 
-    with _local_cluster(plan) if cluster else _no_cluster() as plane:
+    with _local_cluster(stack, plan) if place.cluster else nullcontext() as plane:
         kubeconfig = plane.kubeconfig if plane else None
-        with Rehearsal(project.root, engine=engine, cluster_kubeconfig=kubeconfig) as session:
-            yield session.environment(stack)
+        with Rehearsal(project.root / ".rehearsal", kubeconfig, engine=engine, faults=place.faults) as session:
+            attached = session.environment()
+            if stack:
+                settings = project.settings_file(stack)
+                copy = prepare_stack(session.folder, project.name, stack, settings, attached)
+                attached["PULUMI_OPTION_CONFIG_FILE"] = str(copy)
+            yield {**os.environ, **attached}
 
 
 @contextmanager
-def _no_cluster() -> Iterator[None]:
-    yield None
-
-
-@contextmanager
-def _local_cluster(plan: Plan | None) -> Iterator[ControlPlane]:
+def _local_cluster(stack: str | None, plan: Plan | None) -> Iterator[ControlPlane]:
     """The local control plane with nodes like the plan's pools; one that was started for this is stopped after."""
     from ome_iac.rehearsal.control_plane import ControlPlane
-    from ome_iac.rehearsal.nodes import make_nodes
 
     plane = ControlPlane()
     ran_before = plane.status().running
     plane.start()
     try:
-        for pool in plan.pools if plan else ():
-            shape = shapes()[pool.shape]
-            plane.add_nodes(
-                make_nodes(
-                    pool.name,
-                    shape=pool.shape,
-                    count=pool.nodes,
-                    cpu=shape.ocpus * 2,
-                    memory_gib=shape.memory_gb * GB_TO_GIB,
-                    gpus=shape.gpus,
-                    extra_resources={"nvidia.com/rdma-vf": shape.rdma.virtual_functions} if shape.rdma else None,
-                    labels=pool.labels,
-                    ephemeral_storage_gib=(shape.nvme.drives * shape.nvme.bytes or 200 * 10**9) / 2**30,
-                )
-            )
+        plane.add_nodes(node for pool in (plan.pools if plan else ()) for node in _nodes(f"{stack}-{pool.name}", pool))
         yield plane
     finally:
         if not ran_before:
             plane.stop()
 
 
-def _ensure_stack(project: Project, stack: str, environment: Mapping[str, str]) -> None:
-    """Make the stack in the backend where it is not there yet."""
-    command = ["pulumi", "stack", "select", "--create", "--stack", stack, "--non-interactive"]
-    done = subprocess.run(command, cwd=project.root, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise ProblemsError([Problem(f"pulumi stack select {stack}", "", done.stderr.strip() or done.stdout.strip())])
+def _nodes(name: str, pool: PoolPlan) -> list[dict[str, Any]]:
+    """The pool's nodes, for kwok to play."""
+    from ome_iac.rehearsal.nodes import make_nodes
+
+    shape = shapes()[pool.shape]
+    return make_nodes(
+        name,
+        shape=pool.shape,
+        count=pool.nodes,
+        cpu=shape.ocpus * 2,
+        memory_gib=shape.memory_gb * GB_TO_GIB,
+        gpus=shape.gpus,
+        extra_resources={"nvidia.com/rdma-vf": shape.rdma.virtual_functions} if shape.rdma else None,
+        labels=pool.labels,
+        ephemeral_storage_gib=(shape.nvme.drives * shape.nvme.bytes or BOOT_VOLUME_BYTES) / 2**30,
+    )
 
 
 def _outputs(project: Project, stack: str, environment: Mapping[str, str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,3 +15,14 @@ Rehearse = Annotated[
 OnCluster = Annotated[
     bool, typer.Option("--cluster", help="Rehearse on a local Kubernetes control plane instead of a folder.")
 ]
+Faults = Annotated[
+    Path | None,
+    typer.Option(
+        help="A JSON file of errors and delays to rehearse, by resource type and operation.",
+        exists=True,
+        dir_okay=False,
+        metavar="FILE",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; a rehearsal never does.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Leave the plan out, show what changes only.")]

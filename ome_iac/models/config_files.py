@@ -88,6 +88,11 @@ class ConfigFiles:
         return next((file.size for file in self.files if file.path == path), None)
 
 
+def usual_names() -> tuple[str, ...]:
+    """The files to ask for where a source cannot list them."""
+    return (*sorted(_BESIDE), "1_Pooling/config.json")
+
+
 def choose_config_files(files: Iterable[ModelFile]) -> tuple[ModelFile, ...]:
     """Which of a model's files are small, known, and tell something; in the order given."""
     here = list(files)

@@ -158,7 +158,7 @@ class _Reader:
 
     def _count(self, what: str) -> int:
         """A count of things of at least one byte each, so it cannot exceed the file."""
-        count = self._number("Q")
+        count: int = self._number("Q")
         if count > self.file_bytes:
             raise self._refuse(f"says it has {count:,} {what}, more than the file has bytes")
         return count

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from ome_iac.models.config_files import (
     CARD,
@@ -25,6 +25,8 @@ from ome_iac.models.tensors import TensorTable
 from ome_iac.models.uri import HubUri, LocalUri, ModelUri, PvcUri, VendorUri, parse_uri
 from ome_iac.models.weights import MAX_INDEX_BYTES, Weights, check_index, choose_weights, disagreements, parse_index
 from ome_iac.problems import Problem, ProblemsError
+
+Answer = TypeVar("Answer")
 
 
 def read_model(uri: str, base: Path, *, where: str = "", mirror: Path | None = None) -> ModelMetadata:
@@ -46,6 +48,20 @@ def read_model(uri: str, base: Path, *, where: str = "", mirror: Path | None = N
 
     with step(f"reading {uri}", why="headers and configuration only, no weights") as shown:
         return _run(open_source(folder, shown.detail), uri, wanted, shown.detail)
+
+
+def read_listing(uri: str, base: Path, *, where: str = "") -> Listing:
+    """The model's files and revision as its source has them now; one request. Raises as `read_model` does."""
+    parsed = parse_uri(uri, base, where)
+    if isinstance(parsed, PvcUri | VendorUri):
+        raise ValueError(f"{uri} has no listing")
+    source = open_source(_split_file(parsed)[0], _silent)
+
+    async def read() -> Listing:
+        async with source:
+            return await source.listing()
+
+    return _in_own_loop(read)
 
 
 def read_config(path: Path, uri: str = "") -> ModelMetadata:
@@ -95,12 +111,16 @@ async def read_from(source: ModelSource, uri: str, wanted: str, report: Report) 
 
 
 def _run(source: ModelSource, uri: str, wanted: str, report: Report) -> ModelMetadata:
-    """Read in an event loop of its own thread: Pulumi runs a program inside one already."""
-    from anyio.from_thread import start_blocking_portal
-
     async def read() -> ModelMetadata:
         async with source:
             return await read_from(source, uri, wanted, report)
+
+    return _in_own_loop(read)
+
+
+def _in_own_loop(read: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Run in an event loop of its own thread: Pulumi runs a program inside one already."""
+    from anyio.from_thread import start_blocking_portal
 
     with start_blocking_portal() as portal:
         return portal.call(read)
@@ -171,7 +191,7 @@ async def _tensors(
 ) -> tuple[TensorTable | None, dict[str, Any] | None, list[str]]:
     """The headers of all chosen weights in one table, None where there are none to read; GGUF's keys; warnings."""
     readable = [weights for weights in chosen if weights.format != "pickle"]
-    found = await all_of(*(_folder_tensors(source, listing, weights, report) for weights in readable))
+    found = await all_of(*(folder_tensors(source, listing, weights, report) for weights in readable))
     table: TensorTable | None = None
     keys: dict[str, Any] | None = None
     warnings: list[str] = []
@@ -183,9 +203,10 @@ async def _tensors(
     return table, keys, warnings
 
 
-async def _folder_tensors(
+async def folder_tensors(
     source: ModelSource, listing: Listing, weights: Weights, report: Report
 ) -> tuple[TensorTable, dict[str, Any] | None, str]:
+    """The headers of one folder's weights, checked against its index; GGUF's keys; a warning or ""."""
     if weights.index is None:
         return *await read_headers(source, weights, report), ""
     where = source.where(weights.index.path)
@@ -202,8 +223,9 @@ async def _folder_tensors(
         weights = Weights(weights.format, tuple(file for file in named if file), weights.index)
         check_index(weight_map, weights, where)
         table, keys = await read_headers(source, weights, report)
-    found = {tensor.name: tensor.shard.removeprefix(prefix) for tensor in table}
-    return table, keys, disagreements(weight_map, found)
+    if prefix:
+        weight_map = {name: prefix + shard for name, shard in weight_map.items()}
+    return table, keys, disagreements(weight_map, table.shard_of())
 
 
 async def _weight_map(source: ModelSource, file: ModelFile) -> dict[str, str]:

@@ -122,7 +122,7 @@ class _HeaderReader:
         table.add_shard(shard, self.names, self.kinds, self.metadata)
         for name in islice(table.repeated(), _SHOWN_PROBLEMS):
             self._report(name, "this tensor is given twice")
-        if "__metadata__" in table:
+        if "__metadata__" in self.names:
             self._report("__metadata__", "must map strings to strings, and describes a tensor")
         if not self.problems:
             self._check_layout()

@@ -94,9 +94,18 @@ class TensorTable:
         kind = self._kinds[row]
         return TensorInfo(name, kind.dtype, kind.shape, kind.bytes, self._shards[bisect_right(self._ends, row)])
 
+    def shard_of(self) -> dict[str, str]:
+        """Each tensor's name to its shard."""
+        found: dict[str, str] = {}
+        begin = 0
+        for shard, end in zip(self._shards, self._ends, strict=True):
+            found.update(dict.fromkeys(self._names[begin:end], shard))
+            begin = end
+        return found
+
     def repeated(self) -> Iterator[str]:
         """The names that are there more than once."""
-        if len(self._rows()) != len(self._names):
+        if len(set(self._names)) != len(self._names):
             seen: set[str] = set()
             for name in self._names:
                 if name in seen:

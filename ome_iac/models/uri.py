@@ -87,6 +87,7 @@ _HUB_NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(?<![.-]
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _REGION = re.compile(r"[a-z]{2,4}-[a-z0-9]+-\d+")
+_SECRET = re.compile(r"(?<=://)[^/@]*:[^/@]*(?=@)|(?<=\?).*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -97,7 +98,8 @@ def parse_uri(text: str, base: Path, where: str = "") -> ModelUri:
     """
 
     def refuse(what: str, remedy: str) -> ProblemsError:
-        return ProblemsError([Problem(where or text, "storageUri" if where else "", what, remedy)])
+        shown = _SECRET.sub("...", text) if text.isprintable() else ascii(text)
+        return ProblemsError([Problem(where or shown, "storageUri" if where else "", what, remedy)])
 
     scheme, separator, rest = text.partition("://")
     if not separator:

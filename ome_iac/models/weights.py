@@ -102,9 +102,9 @@ def disagreements(weight_map: Mapping[str, str], found: Mapping[str, str]) -> st
 
     No error: engines read whole shards, and published indexes do name buffers that were left out of the shards.
     """
-    differing = sorted(name for name in weight_map.keys() | found.keys() if weight_map.get(name) != found.get(name))
-    if not differing:
+    if weight_map == found:
         return ""
+    differing = sorted(name for name in weight_map.keys() | found.keys() if weight_map.get(name) != found.get(name))
     name = differing[0]
     places = f"{weight_map.get(name, 'nowhere')} by the index, {found.get(name, 'nowhere')} by the headers"
     return f"index and headers differ on {len(differing)} tensors, the headers count; the first is {name}: {places}"

@@ -44,7 +44,7 @@ def make_nodes(
         "node.kubernetes.io/instance-type": shape,
         **(labels or {}),
     }
-    all_taints = [dict(taint) for taint in taints or ()]
+    all_taints = list(taints or ())
     if gpus:
         resources[gpu_resource] = str(gpus)
         all_labels.setdefault(gpu_resource, "true")
@@ -58,7 +58,7 @@ def make_nodes(
                 "name": name,
                 "labels": dict(sorted({**all_labels, "kubernetes.io/hostname": name}.items())),
             },
-            "spec": {"taints": all_taints} if all_taints else {},
+            "spec": {"taints": [dict(taint) for taint in all_taints]} if all_taints else {},
             "status": {"capacity": dict(resources), "allocatable": dict(resources)},
         }
         for name in (f"{pool}-{index}" for index in range(count))

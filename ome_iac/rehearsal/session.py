@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
-import signal
-import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
 from ome_iac.problems import Problem, ProblemsError
+from ome_iac.rehearsal.attached import run_attached
 from ome_iac.rehearsal.credentials import write_private
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ome_iac.rehearsal.providers.server import Server
 
 _PASSPHRASE_VARIABLES: Final = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
-_FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Rehearsal:
@@ -75,6 +74,7 @@ class Rehearsal:
         self._prepare_folder()
         self._acquire()
         try:
+            self._release_dead_locks()
             self._start()
         except BaseException:
             self._stop()
@@ -109,25 +109,7 @@ class Rehearsal:
         `extra` are more variables. SIGINT, SIGTERM and SIGHUP go to the command, which decides when to end. Raises
         ProblemsError where there is no such command.
         """
-        environment = {**os.environ, **self.environment(), **(extra or {})}
-        child: subprocess.Popen[bytes] | None = None
-
-        def forward(number: int, frame: FrameType | None) -> None:
-            # A terminal has sent its interrupt to the command already; Pulumi takes a second one for "at once".
-            if child is not None and not (number == signal.SIGINT and _in_foreground()):
-                child.send_signal(number)
-
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        before = {number: signal.signal(number, forward) for number in _FORWARDED} if in_main_thread else {}
-        try:
-            child = subprocess.Popen(command, env=environment, cwd=cwd)
-            code = child.wait()
-        except OSError as error:
-            raise ProblemsError([Problem(command[0], "", f"cannot be run: {error.strerror}")]) from error
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        return code if code >= 0 else 128 - code
+        return run_attached(command, {**os.environ, **self.environment(), **(extra or {})}, cwd)
 
     def _prepare_folder(self) -> None:
         for folder in (self.folder, self.folder / "home", self.state_folder):
@@ -154,6 +136,16 @@ class Rehearsal:
                 ]
             ) from None
         holder.write_text(f"process {os.getpid()}", "utf-8")
+
+    def _release_dead_locks(self) -> None:
+        """Take away the locks of engines that were killed: Pulumi would ask for a `pulumi cancel` first."""
+        for lock in (self.state_folder / ".pulumi" / "locks").rglob("*.json"):
+            try:
+                os.kill(int(json.loads(lock.read_text("utf-8"))["pid"]), 0)
+            except ProcessLookupError:
+                lock.unlink(missing_ok=True)
+            except (PermissionError, ValueError, KeyError):
+                continue
 
     def _start(self) -> None:
         from ome_iac.rehearsal.providers.faults import Faults
@@ -221,11 +213,3 @@ class _Stores:
 def _folder_name(cluster: str) -> str:
     """A cluster's name as a folder: characters that folders do not like, and only they, are written as %XX."""
     return quote(cluster, safe="@:+=") if cluster.strip(".") else quote(cluster).replace(".", "%2E")
-
-
-def _in_foreground() -> bool:
-    """Whether this process group has the terminal, whose Ctrl-C then goes to all of it."""
-    try:
-        return os.tcgetpgrp(0) == os.getpgrp()
-    except OSError:
-        return False

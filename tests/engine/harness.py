@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ class Run:
     diagnostics: list[str]
     """Warnings and errors that the person sees, one entry each."""
     steps: dict[str, auto.StepEventMetadata] = field(repr=False)
-    """The planned or taken step of each resource, by its name; of several, the last."""
+    """The planned or taken step of each resource, by its name; of several, the last that tells a difference."""
     outputs: dict[str, Any]
 
 
@@ -76,6 +78,11 @@ class Deployment:
         """`pulumi destroy`."""
         return self._run(lambda: None, self._stack.destroy, options)
 
+    def cancel(self) -> None:
+        """What Ctrl-C does to the operation under way."""
+        for process in engines_of(self.rehearsal):
+            os.kill(process, signal.SIGINT)
+
     def state(self) -> list[dict[str, Any]]:
         """The resources in the stack's state, secrets encrypted."""
         exported = self._stack.export_stack().deployment or {}
@@ -114,7 +121,9 @@ def _record(run: Run, event: auto.EngineEvent) -> None:
     elif event.res_outputs_event:
         metadata = event.res_outputs_event.metadata
     if metadata is not None:
-        run.steps[metadata.urn.rpartition("::")[2]] = metadata
+        name = metadata.urn.rpartition("::")[2]
+        if metadata.detailed_diff or name not in run.steps:
+            run.steps[name] = metadata
     if event.summary_event:
         run.changes = {
             str(getattr(op, "value", op)): count for op, count in event.summary_event.resource_changes.items()
@@ -137,3 +146,14 @@ def deployment(
 def files(folder: Path) -> list[str]:
     """Every file below a folder, relative to it."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def engines_of(rehearsal: Rehearsal) -> list[int]:
+    """The process ids of the engines attached to a rehearsal, found by the providers' ports in their environment."""
+    mark = f"PULUMI_DEBUG_PROVIDERS={rehearsal.environment()['PULUMI_DEBUG_PROVIDERS']}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in (path / "environ").read_bytes() and (path / "exe").readlink().name.startswith("pulumi"):
+                found.append(int(path.name))
+    return found

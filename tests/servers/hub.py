@@ -5,8 +5,8 @@
         ... HF_ENDPOINT=hub.url
 
 As a process of its own (the benchmark): `python -m tests.servers.hub FOLDER --latency 0.03` prints its URL, serves
-`org/<name of each subfolder>`, and ends when its standard input closes. `GET /_count` gives requests and bytes since the
-last one.
+`org/<name of each subfolder>`, and ends when its standard input closes. `GET /_count` gives requests and bytes since
+the last one.
 """
 
 from __future__ import annotations

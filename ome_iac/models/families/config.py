@@ -2,7 +2,8 @@
 
 `Config` answers for one level (the language model, the vision tower ...): it knows the spellings of a key, takes a
 missing key from the family's published defaults, and remembers in `Notes` where each value came from. A value of the
-wrong kind is noted and counts as absent: garbage never raises out of here, only `Unknown` for what cannot be done without.
+wrong kind is noted and counts as absent: garbage never raises out of here, only `UnknownError` for what cannot be
+done without.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "num_hidden_layers": ("n_layer", "n_layers", "num_layers", "num_transformer_layers", "depth", "encoder_layers"),
     "num_attention_heads": ("n_head", "n_heads", "num_heads", "attention_heads", "encoder_attention_heads"),
     "num_key_value_heads": ("n_head_kv", "num_kv_heads", "kv_n_heads", "multi_query_group_num", "num_attention_groups"),
-    "intermediate_size": ("ffn_hidden_size", "n_inner", "d_ff", "ffn_dim", "ff_intermediate_size", "encoder_ffn_dim"),
+    "intermediate_size": (
+        "ffn_hidden_size",
+        "n_inner",
+        "d_ff",
+        "ffn_dim",
+        "ff_intermediate_size",
+        "hidden_dim",
+        "encoder_ffn_dim",
+    ),
     "max_position_embeddings": (
         "n_positions",
         "seq_length",
@@ -52,7 +61,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
 """The key this project uses, and the other names authors gave the same thing, in the order they are tried."""
 
 
-class Unknown(Exception):
+class UnknownError(Exception):
     """The config does not say enough; `missing` holds what would, one sentence each."""
 
     def __init__(self, missing: Iterable[str]) -> None:
@@ -111,12 +120,12 @@ class Config:
         return None
 
     def whole(self, key: str, default: int | None = None) -> int:
-        """A count or a size, at least 0. Raises Unknown where neither the file, the family nor `default` says."""
+        """A count or a size, at least 0. Raises UnknownError where neither the file, the family nor `default` says."""
         found = self.maybe(key)
         if found is None:
             found = default
         if found is None:
-            raise Unknown([self.notes.problems.get(self._at(key), f"{self._at(key)} is not in {self.notes.file}")])
+            raise UnknownError([self.notes.problems.get(self._at(key), f"{self._at(key)} is not in {self.notes.file}")])
         return found
 
     def positive(self, key: str, default: int | None = None) -> int:
@@ -124,7 +133,7 @@ class Config:
         found = self.whole(key, default)
         if found < 1:
             self.notes.wrong(self._at(key), found, "a positive whole number")
-            raise Unknown([self.notes.problems[self._at(key)]])
+            raise UnknownError([self.notes.problems[self._at(key)]])
         return found
 
     def maybe(self, key: str) -> int | None:
@@ -140,15 +149,15 @@ class Config:
         return value
 
     def need(self, *keys: str) -> None:
-        """Raise Unknown naming all of the keys that are absent or not a positive whole number."""
-        missing = []
+        """Raise UnknownError naming all of the keys that are absent or not a positive whole number."""
+        missing: list[str] = []
         for key in keys:
             try:
                 self.positive(key)
-            except Unknown as unknown:
+            except UnknownError as unknown:
                 missing.extend(unknown.missing)
         if missing:
-            raise Unknown(missing)
+            raise UnknownError(missing)
 
     def number(self, key: str, default: float = 0.0) -> float:
         """A real number."""

@@ -4,8 +4,11 @@ The same code counts what headers list and what a layout derives, so the two can
 
 - Multi-token-prediction layers are kept apart: publishers leave them out of a model's size (DeepSeek-V3 is 671B with
   684B of weights in its files), and so does `Parameters.total`.
-- Active are the parameters one token passes through: of the routed experts `active / routed`, everything else whole.
-  The input embedding counts, as Mistral, Qwen and DeepSeek publish it, but for families whose publisher leaves it out.
+- Active are, of a mixture, the parameters one text token passes through: of the routed experts `active / routed`, no
+  vision or audio tower, everything else whole. Publishers differ over the tables at both ends: Mistral, Meta and Qwen
+  count embedding and head, OpenAI and DeepSeek the head only, Zhipu, MiniMax, Baidu and IBM neither; DeepSeek-VL2
+  counts its tower. Each family is counted as its publisher does, so that the number is the one on the card. A dense
+  model's are all active.
 """
 
 from __future__ import annotations
@@ -42,17 +45,29 @@ class Counts:
         """How many layers there are: numbers without a gap, from 0."""
         return max(self.layer_bytes, default=-1) + 1
 
+    def ranges_of_experts(self) -> str:
+        """The layers that have routed experts."""
+        return ranges(self.expert_layers)
+
     @property
     def total(self) -> int:
         """Parameters of the model itself: without adapters and multi-token-prediction layers."""
         apart = (Role.MULTI_TOKEN_PREDICTION, Role.ADAPTER)
         return sum(count for role, count in self.values.items() if role not in apart)
 
-    def parameters(self, routed: int, active: int, *, embedding_active: bool = True, tied: bool = False) -> Parameters:
-        """Total and active; `routed` and `active` are experts a layer, 0 where there are none."""
-        idle = self.values[Role.EXPERT] * (routed - active) // routed if routed else 0
-        if not embedding_active and not tied:
-            idle += self.values[Role.EMBEDDING]
+    def parameters(self, routed: int, active: int, *, inactive: Iterable[Role] = (), tied: bool = False) -> Parameters:
+        """Total and active; `routed` and `active` are experts a layer, 0 where there are none.
+
+        `inactive` are further roles a mixture's publisher leaves out. A tied embedding is the head as well, and is left
+        out only with it.
+        """
+        left_out = set(inactive)
+        if tied and Role.HEAD not in left_out:
+            left_out.discard(Role.EMBEDDING)
+        idle = 0
+        if routed:
+            idle = self.values[Role.EXPERT] * (routed - active) // routed
+            idle += sum(self.values[role] for role in left_out)
         total = self.total or self.values[Role.ADAPTER]
         return Parameters(
             total=total, active=total - idle, multi_token_prediction=self.values[Role.MULTI_TOKEN_PREDICTION]

@@ -1,13 +1,9 @@
-"""Decoders that stand on full or sliding attention, dense or with experts: one row of `RECIPES` a family.
-
-A recipe says what the family's layer is made of where the config does not. A rule in it is True, False, or the name of
-the config key that decides.
-"""
+"""Decoders that stand on full or sliding attention, dense or with experts, as their recipe says."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ome_iac.models.families.blocks import (
     AttentionKind,
@@ -21,40 +17,13 @@ from ome_iac.models.families.blocks import (
     mlp,
     norm,
 )
-from ome_iac.models.families.config import Config, Unknown
-
-Rule = bool | str
-TWO_NORMS = ("input_layernorm", "post_attention_layernorm")
-POST_NORMS = ("post_attention_layernorm", "post_feedforward_layernorm")
-FOUR_NORMS = (*TWO_NORMS, "pre_feedforward_layernorm", "post_feedforward_layernorm")
+from ome_iac.models.families.config import Config, UnknownError
+from ome_iac.models.families.recipes import Recipe, Rule
 
 MAX_LAYERS = 2_000
 MAX_EXPERTS = 4_096
 MAX_WEIGHTS = 2_000_000
 """Bounds of what is derived: a config that asks for more tensors than any model has is garbage, not a model."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a family's decoder layer is made of."""
-
-    norm: str = "rms"
-    norms: tuple[str, ...] = TWO_NORMS
-    final_norm: bool = True
-    qkv_bias: Rule = False
-    out_bias: Rule = False
-    qk_norm: str = "none"
-    qk_norm_when: Rule = True
-    gated: bool = True
-    mlp_bias: Rule = False
-    head_bias: Rule = False
-    positions: int | None = None  # learned positions, and how many rows more than max_position_embeddings
-    sinks: bool = False
-    sparse: bool = False
-    router_bias: bool = False
-    correction_bias: Rule = False
-    shared_gate: bool = False
-    embedding_active: bool = True  # whether the publisher counts the input embedding among the active parameters
 
 
 def decides(config: Config, rule: Rule) -> bool:
@@ -75,22 +44,22 @@ class Sizes:
 
 
 def sizes(config: Config) -> Sizes:
-    """Raises Unknown naming every size that is missing."""
+    """Raises UnknownError naming every size that is missing."""
     config.need("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
     hidden, heads = config.positive("hidden_size"), config.positive("num_attention_heads")
     layers = bounded(config, "num_hidden_layers", MAX_LAYERS)
     head_dim = config.maybe("head_dim") or hidden // heads
     if not head_dim:
-        raise Unknown([f"head_dim is not in {config.notes.file}, and hidden_size is below num_attention_heads"])
+        raise UnknownError([f"head_dim is not in {config.notes.file}, and hidden_size is below num_attention_heads"])
     kv_heads = config.maybe("num_key_value_heads") or heads
     return Sizes(hidden, layers, heads, kv_heads, head_dim, config.positive("vocab_size"))
 
 
 def bounded(config: Config, key: str, most: int) -> int:
-    """A count that is at most `most`. Raises Unknown."""
+    """A count that is at most `most`. Raises UnknownError."""
     value = config.positive(key)
     if value > most:
-        raise Unknown([f"{key} in {config.notes.file} is {value}: no model has more than {most:,}"])
+        raise UnknownError([f"{key} in {config.notes.file} is {value}: no model has more than {most:,}"])
     return value
 
 
@@ -161,13 +130,11 @@ def is_sparse(config: Config, layer: int, layers: int) -> bool:
         end = config.maybe("moe_layer_end_index")
         step = config.maybe("moe_layer_interval") or 1
         return start <= layer <= (layers - 1 if end is None else end) and (layer + 1) % step == 0
-    if step := config.maybe("decoder_sparse_step") or config.maybe("interleave_moe_layer_step"):
-        return (layer + 1) % step == 0
-    if step := config.maybe("expert_layer_period"):
-        return layer % step == (config.maybe("expert_layer_offset") or 0)
-    if step := config.maybe("moe_layer_freq"):
-        return layer % step == 0
-    return True
+    if every := config.maybe("decoder_sparse_step") or config.maybe("interleave_moe_layer_step"):
+        return (layer + 1) % every == 0
+    if period := config.maybe("expert_layer_period"):
+        return layer % period == (config.maybe("expert_layer_offset") or 0)
+    return layer % (config.maybe("moe_layer_freq") or 1) == 0
 
 
 def routed(config: Config, recipe: Recipe, hidden: int) -> Feed:
@@ -218,7 +185,7 @@ def decoder(
     size: Sizes | None = None,
     rest: tuple[Weight, ...] = (),
 ) -> Layout:
-    """A decoder: embedding, layers, final norm, head. Raises Unknown where the config does not say enough."""
+    """A decoder: embedding, layers, final norm, head. Raises UnknownError where the config does not say enough."""
     size = size or sizes(config)
     norms = tuple(weight for name in recipe.norms for weight in norm(name, size.hidden, recipe.norm))
     layers: list[Layer] = []
@@ -229,7 +196,9 @@ def decoder(
         )
         weights += sum(1 for _ in layer.weights())
         if weights > MAX_WEIGHTS:
-            raise Unknown([f"{config.notes.file} asks for more than {MAX_WEIGHTS:,} tensors: no model has as many"])
+            raise UnknownError(
+                [f"{config.notes.file} asks for more than {MAX_WEIGHTS:,} tensors: no model has as many"]
+            )
         layers.append(layer)
     embeddings: list[Weight] = [("model.embed_tokens.weight", (size.vocabulary, size.hidden))]
     if recipe.positions is not None:
@@ -248,82 +217,3 @@ def decoder(
 def _same(layers: list[Layer], feed: Feed) -> Feed:
     """The previous layer's feed where it is equal: DeepSeek-V3's 58 expert lists are then one."""
     return layers[-1].feed if layers and layers[-1].feed == feed else feed
-
-
-LLAMA = Recipe(qkv_bias="attention_bias", out_bias="attention_bias", mlp_bias="mlp_bias")
-GPT = Recipe(norm="layer", qkv_bias=True, out_bias=True, gated=False, mlp_bias=True)
-QWEN3 = Recipe(qkv_bias="attention_bias", out_bias="attention_bias", qk_norm="head")
-QWEN3_MOE = replace(QWEN3, sparse=True)
-GPTJ = replace(GPT, norms=("input_layernorm",), qkv_bias=False, out_bias=False, head_bias=True)
-COHERE = Recipe(norm="layer-nobias", norms=("input_layernorm",), qkv_bias="attention_bias", out_bias="attention_bias")
-
-RECIPES: dict[str, Recipe] = {
-    "llama": LLAMA,
-    "mistral": Recipe(),
-    "ministral": Recipe(),
-    "ministral3": Recipe(),
-    "qwen2": Recipe(qkv_bias=True),
-    "qwen3": QWEN3,
-    "gemma": LLAMA,
-    "gemma2": replace(LLAMA, norms=FOUR_NORMS),
-    "vaultgemma": replace(LLAMA, norms=("input_layernorm", "pre_feedforward_layernorm")),
-    "gemma3_text": replace(LLAMA, norms=FOUR_NORMS, qk_norm="head"),
-    "phi3": Recipe(),
-    "phi": replace(GPT, norms=("input_layernorm",), head_bias=True, qk_norm="head", qk_norm_when="qk_layernorm"),
-    "gpt2": replace(GPT, positions=0),
-    "gptj": GPTJ,
-    "codegen": GPTJ,
-    "gpt_neox": replace(GPT, qkv_bias="attention_bias", out_bias="attention_bias"),
-    "starcoder2": replace(GPT, qkv_bias="use_bias", out_bias="use_bias", mlp_bias="use_bias"),
-    "biogpt": replace(GPT, positions=2),
-    "persimmon": replace(GPT, qk_norm="head", qk_norm_when="qk_layernorm"),
-    "glm": Recipe(qkv_bias="attention_bias"),
-    "glm4": Recipe(qkv_bias="attention_bias", norms=FOUR_NORMS),
-    "glm4v_text": Recipe(qkv_bias=True, norms=FOUR_NORMS),
-    "chatglm": Recipe(qkv_bias="add_qkv_bias", out_bias="add_bias_linear", mlp_bias="add_bias_linear"),
-    "baichuan": Recipe(),
-    "internlm": Recipe(qkv_bias="bias", out_bias="bias"),
-    "internlm2": Recipe(qkv_bias="bias", out_bias="bias"),
-    "internlm3": Recipe(qkv_bias="qkv_bias", out_bias="bias", mlp_bias="bias"),
-    "minicpm": LLAMA,
-    "exaone": Recipe(),
-    "exaone4": Recipe(norms=POST_NORMS, qk_norm="head"),
-    "cohere": replace(COHERE, qk_norm="heads", qk_norm_when="use_qk_norm"),
-    "cohere2": COHERE,
-    "nemotron": replace(LLAMA, norm="layer", gated=False),
-    "olmo": replace(LLAMA, norm="none"),
-    "olmo2": replace(LLAMA, norms=POST_NORMS, qk_norm="full"),
-    "olmo3": replace(LLAMA, norms=POST_NORMS, qk_norm="full"),
-    "granite": LLAMA,
-    "xverse": Recipe(),
-    "smollm3": LLAMA,
-    "arcee": replace(LLAMA, gated=False),
-    "seed_oss": Recipe(qkv_bias="attention_bias", out_bias="attention_out_bias", mlp_bias="mlp_bias"),
-    "helium": LLAMA,
-    "ernie4_5": Recipe(qkv_bias="use_bias", out_bias="use_bias", mlp_bias="use_bias"),
-    "hunyuan_v1_dense": QWEN3,
-    "mixtral": Recipe(sparse=True),
-    "phimoe": Recipe(
-        norm="layer", qkv_bias="attention_bias", out_bias="attention_bias", head_bias="lm_head_bias", sparse=True
-    ),
-    "qwen2_moe": Recipe(qkv_bias="qkv_bias", sparse=True, shared_gate=True),
-    "qwen3_moe": QWEN3_MOE,
-    "olmoe": replace(LLAMA, qk_norm="full", sparse=True),
-    "flex_olmo": replace(LLAMA, norms=POST_NORMS, qk_norm="full", sparse=True),
-    "granitemoe": replace(LLAMA, sparse=True),
-    "granitemoeshared": replace(LLAMA, sparse=True),
-    "glm4_moe": Recipe(
-        qkv_bias="attention_bias", qk_norm="head", qk_norm_when="use_qk_norm", sparse=True, correction_bias=True
-    ),
-    "dots1": Recipe(
-        qkv_bias="attention_bias", out_bias="attention_bias", qk_norm="head", sparse=True, correction_bias=True
-    ),
-    "ernie4_5_moe": Recipe(
-        qkv_bias="use_bias", out_bias="use_bias", mlp_bias="use_bias", sparse=True, correction_bias=True
-    ),
-    "minimax_m2": Recipe(qk_norm="full", sparse=True, correction_bias=True),
-    "exaone_moe": Recipe(norms=POST_NORMS, qk_norm="head", sparse=True, correction_bias=True),
-    "solar_open": Recipe(qkv_bias="attention_bias", sparse=True, correction_bias=True),
-    "grok-1": Recipe(norms=FOUR_NORMS, sparse=True),
-}
-"""Families whose layers are all alike but for windows and experts; the others are in `special` and its siblings."""

@@ -13,11 +13,9 @@ from ome_iac.models.families.blocks import Layout, Shape
 from ome_iac.models.families.quantization import Declared, is_skipped
 from ome_iac.models.families.roles import place
 from ome_iac.models.metadata import Quantization, Role
+from ome_iac.models.safetensors import BITS
 from ome_iac.models.tensors import TensorTable
 
-BITS = {
-    "F64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "U8": 8, "I8": 8, "I64": 64,
-}  # fmt: skip
 DTYPES = {
     "bfloat16": "BF16",
     "float16": "F16",
@@ -102,10 +100,10 @@ def _packed(name: str, shape: Shape, dtype: str, quantization: Quantization) -> 
         yield f"{base}.scale", dtype, (math.ceil(math.prod(shape) / (quantization.group_size or 64)), 1)
         yield f"{base}.zero", dtype, (math.ceil(math.prod(shape) / (quantization.group_size or 64)), 1)
     else:
-        raise UnknownStorage(method, bits)
+        raise UnknownStorageError(method, bits)
 
 
-class UnknownStorage(Exception):
+class UnknownStorageError(Exception):
     """How the method stores its weights is not known here."""
 
     def __init__(self, method: str, bits: int) -> None:

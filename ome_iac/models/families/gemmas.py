@@ -1,4 +1,4 @@
-"""Gemma 3n and Gemma 4: embeddings for each layer, layers that share another's KV cache, global layers of another shape."""
+"""Gemma 3n and Gemma 4: an embedding for each layer, borrowed KV caches, global layers of another shape."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from ome_iac.models.families.blocks import Feed, Layout, Mixer, Weight, attention, linear, mlp, norm
 from ome_iac.models.families.config import Config
-from ome_iac.models.families.decoders import FOUR_NORMS, MAX_EXPERTS, Recipe, Sizes, bounded, decoder, reach, sizes
+from ome_iac.models.families.decoders import MAX_EXPERTS, Sizes, bounded, decoder, reach, sizes
+from ome_iac.models.families.recipes import FOUR_NORMS, Recipe
 
 
 def _shares(config: Config, size: Sizes, layer: int) -> bool:
@@ -78,8 +79,18 @@ def gemma4(config: Config) -> Layout:
         if layer == size.layers - 1 and not config.has("layer_types"):
             kind, window = "full", None
         full = kind == "full"
-        return (_gemma4_attention(config, size, layer, global_dim if full else size.head_dim,
-                                  global_kv if full else size.kv_heads, kind == "full", window, same and full),)
+        return (
+            _gemma4_attention(
+                config,
+                size,
+                layer,
+                global_dim if full else size.head_dim,
+                global_kv if full else size.kv_heads,
+                kind == "full",
+                window,
+                same and full,
+            ),
+        )
 
     def feed(config: Config, recipe: Recipe, size: Sizes, layer: int) -> Feed:
         wide = config.flag("use_double_wide_mlp") and _shares(config, size, layer)

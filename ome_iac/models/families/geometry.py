@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ome_iac.models.families.blocks import Geometry, Layout
 from ome_iac.models.families.counts import ranges
 from ome_iac.models.metadata import Attention, Experts
@@ -11,11 +13,17 @@ DTYPE_BYTES = {"float64": 8, "float32": 4, "float": 4, "float8_e4m3fn": 1}
 
 def attention_of(layout: Layout, dtype: str | None) -> tuple[Attention, ...]:
     """The layout's attention, in the order of each geometry's first layer; states in the dtype of computation."""
+    return grouped(
+        ((index, mixer.geometry) for index, layer in enumerate(layout.layers) for mixer in layer.mixers), dtype
+    )
+
+
+def grouped(geometries: Iterable[tuple[int, Geometry | None]], dtype: str | None) -> tuple[Attention, ...]:
+    """One entry for all layers that share a geometry; None is a layer without attention."""
     groups: dict[Geometry, list[int]] = {}
-    for index, layer in enumerate(layout.layers):
-        for mixer in layer.mixers:
-            if mixer.geometry is not None:
-                groups.setdefault(mixer.geometry, []).append(index)
+    for index, geometry in geometries:
+        if geometry is not None:
+            groups.setdefault(geometry, []).append(index)
     value_bytes = DTYPE_BYTES.get(dtype or "", 2)
     return tuple(
         Attention(

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ome_iac.models.families.blocks import Feed, Layer, Layout, Mixer, Weight, attention, experts, linear, mlp, norm
-from ome_iac.models.families.config import Config, Unknown
+from ome_iac.models.families.config import Config, UnknownError
 from ome_iac.models.families.decoders import (
     MAX_LAYERS,
-    QWEN3,
-    Recipe,
     Sizes,
     bounded,
     decoder,
@@ -19,6 +17,7 @@ from ome_iac.models.families.decoders import (
     sizes,
 )
 from ome_iac.models.families.mla import DEEPSEEK_V3, latent_attention, latent_sizes
+from ome_iac.models.families.recipes import QWEN3, Recipe
 from ome_iac.models.families.states import (
     delta_attention,
     gated_delta,
@@ -87,7 +86,7 @@ def minimax(config: Config) -> Layout:
         return (lightning(config, size.hidden, size.heads, size.head_dim),)
 
     if not kinds and not config.items("layer_types"):
-        raise Unknown([f"attn_type_list is not in {config.notes.file}"])
+        raise UnknownError([f"attn_type_list is not in {config.notes.file}"])
     return decoder(config, Recipe(sparse=True), mixers=mixers)
 
 
@@ -280,7 +279,9 @@ def nemotron_h(config: Config) -> Layout:
         letters.get(str(kind), "?") for kind in config.items("layers_block_type") or config.items("layer_types")
     )
     if not pattern or set(pattern) - set("M*-E") or len(pattern) > MAX_LAYERS:
-        raise Unknown([f"hybrid_override_pattern in {config.notes.file} does not name the layers by M, *, - and E"])
+        raise UnknownError(
+            [f"hybrid_override_pattern in {config.notes.file} does not name the layers by M, *, - and E"]
+        )
     config.need("hidden_size", "vocab_size", "num_attention_heads")
     hidden, vocabulary = config.positive("hidden_size"), config.positive("vocab_size")
     heads = config.positive("num_attention_heads")

@@ -8,6 +8,7 @@ from typing import Any
 
 from ome_iac.models.families.config import Config, Notes
 from ome_iac.models.families.defaults import defaults_of
+from ome_iac.models.families.towers import VISION
 
 TEXT_KEYS = ("text_config", "llm_config", "language_config", "thinker_config", "lm_config", "text_model_config", "llm")
 VISION_KEYS = ("vision_config", "visual", "vision_tower_config", "vit_config", "vision_encoder_config")
@@ -85,6 +86,9 @@ VISION_TYPES: dict[str, str] = {
 }
 """Outer model_type to the vision level's; a vision level's own model_type may repeat the outer one."""
 
+MINICPM_TYPES = {"2.5": "llama", "2.6": "qwen2", "4.5": "qwen3"}
+"""MiniCPM-V's `version` to the text level's model_type."""
+
 AUDIO_TYPES: dict[str, str] = {
     "qwen2_audio": "qwen2_audio_encoder",
     "qwen2_5_omni_thinker": "qwen2_5_omni_audio_encoder",
@@ -114,8 +118,10 @@ def levels_of(raw: Mapping[str, Any], notes: Notes, override: Mapping[str, Any] 
         outer = text
         text = _level(text.raw[key], notes, outer._at(key), TEXT_TYPES.get(outer.model_type, ""))
         text = _inheriting(text, outer)
-    if text is outer and outer.model_type in TEXT_TYPES:  # flat configs: Qwen2-VL keeps the text keys outside
-        kind = TEXT_TYPES[outer.model_type]
+    kind = TEXT_TYPES.get(outer.model_type, "")
+    if outer.model_type == "minicpmv":
+        kind = MINICPM_TYPES.get(str(outer.raw.get("version")), "")
+    if text is outer and kind:  # flat configs: Qwen2-VL keeps the text keys outside
         text = Config(outer.raw, defaults_of(kind), notes, outer.path, kind)
     if override:
         text = Config({**text.raw, **override}, text.defaults, notes, text.path, text.model_type)
@@ -156,7 +162,7 @@ def _tower(outer: Config, notes: Notes, keys: tuple[str, ...], types: Mapping[st
             level = _level(raw, notes, outer._at(key), "")
             kind = types.get(outer.model_type, level.model_type)
             own = level.model_type
-            if own and own not in (outer.model_type, kind) and defaults_of(own):
+            if own and own not in (outer.model_type, kind) and (own in VISION or defaults_of(own)):
                 kind = own
             return Config(raw, defaults_of(kind), notes, level.path, kind)
     return None

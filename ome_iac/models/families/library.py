@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from ome_iac.models.families import encoders, gemmas, hybrids, mla, singular
+from ome_iac.models.families import encoder_decoders, encoders, gemmas, hybrids, mla, singular
 from ome_iac.models.families.blocks import Layout, Weight, linear
 from ome_iac.models.families.config import Config
-from ome_iac.models.families.decoders import RECIPES, Recipe, decoder
+from ome_iac.models.families.decoders import decoder
+from ome_iac.models.families.recipes import RECIPES, TABLES, TOWERS, Recipe
 from ome_iac.models.families.standard import standard_layout
+from ome_iac.models.metadata import Role
 
 ALIASES: dict[str, str] = {
     "qwen2_vl_text": "qwen2",
@@ -24,7 +26,6 @@ ALIASES: dict[str, str] = {
     "yi": "llama",
     "phi3_v": "phi3",
     "phi4mm": "phi3",
-    "minicpmv": "minicpm",
 }
 """model_type to the one whose layers it has."""
 
@@ -77,8 +78,14 @@ LAYOUTS: dict[str, Callable[[Config], Layout]] = {
     "mamba2": hybrids.mamba2_only,
     "nemotron_h": hybrids.nemotron_h,
     **encoders.LAYOUTS,
+    **encoder_decoders.LAYOUTS,
 }
 """Families with a function of their own."""
+
+_OWN_HEADS = encoders.LAYOUTS.keys() | encoder_decoders.LAYOUTS.keys()
+
+_NAMED_MODEL = frozenset({"chatglm"})
+"""Families whose language model is called `...Model`, head and all."""
 
 _PREDICTING = frozenset({"glm4_moe", "mimo", "dots1"})
 """Recipe families whose checkpoints hold multi-token-prediction layers of DeepSeek's form where the config says so."""
@@ -90,14 +97,23 @@ def family_of(model_type: str) -> str | None:
     return name if name in RECIPES or name in LAYOUTS else None
 
 
-def recipe_of(model_type: str) -> Recipe | None:
-    """The family's recipe, where it has one."""
-    name = ALIASES.get(model_type, model_type)
-    return singular.GPT_OSS if name == "gpt_oss" else RECIPES.get(name)
+def inactive_roles(model_type: str, outer_type: str) -> tuple[Role, ...]:
+    """What the family's publisher leaves out of a mixture's active parameters besides idle experts."""
+    towers = () if outer_type == "deepseek_vl_v2" else TOWERS
+    return (*towers, *_inactive_tables(ALIASES.get(model_type, model_type)))
+
+
+def _inactive_tables(name: str) -> tuple[Role, ...]:
+    own = LAYOUTS.get(name)
+    if own in (mla.deepseek_v2, mla.deepseek_v3):
+        return mla.DEEPSEEK.inactive
+    if own in (hybrids.qwen3_next, hybrids.minimax):
+        return TABLES
+    return singular.GPT_OSS.inactive if own is singular.gpt_oss else RECIPES.get(name, Recipe()).inactive
 
 
 def layout_of(config: Config, architecture: str) -> Layout:
-    """Lay the level out. Raises Unknown for an unknown family or a config that does not say enough."""
+    """Lay the level out. Raises UnknownError for an unknown family or a config that does not say enough."""
     family = family_of(config.model_type)
     if family is None:
         layout = standard_layout(config, architecture)
@@ -112,11 +128,11 @@ def layout_of(config: Config, architecture: str) -> Layout:
 
 def _with_head(layout: Layout, config: Config, architecture: str, family: str) -> Layout:
     """A decoder's head by its architecture: a language model's, a score, or none."""
-    if family in encoders.LAYOUTS or not architecture:
+    if family in _OWN_HEADS or not architecture:
         return layout
     hidden = layout.hidden
     head: tuple[Weight, ...]
-    if re.search(r"(?:Reward|ProcessReward)Model$", architecture):
+    if architecture.endswith("RewardModel"):
         if family == "internlm2":
             head = (("v_head.weight", (1, hidden)),)
         else:  # Qwen2.5-Math: two layers
@@ -126,10 +142,8 @@ def _with_head(layout: Layout, config: Config, architecture: str, family: str) -
         labels = config.value("id2label")
         count = len(labels) if isinstance(labels, dict) and labels else config.maybe("num_labels") or 2
         head = (("score.weight", (count, hidden)),)
-    elif re.search(r"(?<!LMHead)Model$", architecture):
+    elif re.search(r"(?<!LMHead)Model$", architecture) and family not in _NAMED_MODEL:
         head = ()
     else:
         return layout
     return replace(layout, head=head, tied=False)
-
-

@@ -10,7 +10,9 @@ from dataclasses import replace
 
 from ome_iac.models.families.blocks import Geometry, Layer, Layout, Mixer, Weight, linear, norm
 from ome_iac.models.families.config import Config
-from ome_iac.models.families.decoders import MAX_LAYERS, Recipe, Sizes, bounded, decoder, self_attention
+from ome_iac.models.families.decoders import MAX_LAYERS, Sizes, bounded, decoder, self_attention
+from ome_iac.models.families.recipes import Recipe
+from ome_iac.models.metadata import Role
 
 
 def latent_sizes(config: Config) -> Sizes:
@@ -66,7 +68,7 @@ def _plain(config: Config, recipe: Recipe, size: Sizes, layer: int) -> tuple[Mix
     return (self_attention(config, recipe, size, layer),)
 
 
-DEEPSEEK = Recipe(mlp_bias="mlp_bias", sparse=True)
+DEEPSEEK = Recipe(mlp_bias="mlp_bias", sparse=True, inactive=(Role.EMBEDDING,))
 DEEPSEEK_V3 = replace(DEEPSEEK, correction_bias=True)
 
 

@@ -31,6 +31,10 @@ _BUFFER = re.compile(
 _CAUSAL_MASK = re.compile(r"att(?:n|ention)\.bias$")
 
 
+ENOUGH = 200
+"""Tensors looked at for the size of an FP8 block; checkpoints have one size throughout."""
+
+
 @dataclass
 class Packing:
     """What was seen while counting: tensors per method, and the shapes that tell group and block sizes."""
@@ -80,7 +84,8 @@ def _values(tensor: TensorInfo, table: TensorTable, declared_bits: int | None, p
     if dtype in FLOATS:
         if dtype in EIGHT_BIT_FLOATS and not _is_side(tensor, table):
             _note(packing, "fp8", 8)
-            _note_block(packing, tensor, table)
+            if packing.methods["fp8"] <= ENOUGH:
+                _note_block(packing, tensor, table)
         return 0 if _is_side(tensor, table) else stored
     return 0  # I64 position ids, BOOL masks, E8M0 scales: no weights
 
@@ -91,6 +96,9 @@ def _is_side(tensor: TensorInfo, table: TensorTable) -> bool:
     if name.endswith(".weight"):
         return name == "rope_freqs.weight"
     if _SIDE.search(name) or _BUFFER.search(name) or (_CAUSAL_MASK.search(name) and len(tensor.shape) == 4):
+        return True
+    scaled = re.sub(r"_scale(?:_inv|_2)?$", "", name)
+    if scaled != name and (scaled in table or scaled + "_packed" in table):
         return True
     if name.endswith("_scales"):
         return name[: -len("_scales")] + "_blocks" in table
@@ -140,8 +148,8 @@ def _hqq(tensor: TensorInfo, base: str, table: TensorTable, declared_bits: int |
     _note(packing, "hqq", declared_bits)
     per_word = 10 if declared_bits == 3 else (8 * tensor.bytes // max(stored, 1)) // declared_bits
     held = stored * per_word
-    if scale is not None and math.prod(scale.shape):
-        groups = math.prod(scale.shape)
+    groups = math.prod(scale.shape) if scale is not None else 0
+    if groups:
         group = 1 << max(0, (held // groups).bit_length() - 1)
         packing.group_sizes[group] += 1
         return groups * group if declared_bits == 3 else held  # three-bit words are padded to ten values

@@ -119,9 +119,9 @@ def _declared(path: str, raw: Mapping[str, Any]) -> Declared:
         algorithm = str(raw.get("quant_algo") or method).upper()
         fp4 = "FP4" in algorithm or "W4A16" in algorithm
         name = "nvfp4" if "NVFP4" in algorithm or "FP4" in algorithm else "fp8" if "FP8" in algorithm else "modelopt"
-        bits = 4 if fp4 or "W4" in algorithm else 8
+        width = 4 if fp4 or "W4" in algorithm else 8
         group = _whole(raw.get("group_size")) or (16 if name == "nvfp4" else None)
-        return Declared(_made(name, bits, group, None, "fp8" if name == "fp8" else None), evidence, skipped)
+        return Declared(_made(name, width, group, None, "fp8" if name == "fp8" else None), evidence, skipped)
     name, usual = METHODS.get(method, (method, None))
     if not name:
         return Declared(None, None, skipped)
@@ -190,10 +190,7 @@ def settle(
         return (
             None,
             None,
-            (
-                f"{said.evidence.file if said.evidence else 'config.json'} declares {stated.method}, but the weights are plain"
-                " floating point: the weights win",
-            ),
+            (f"{stated.method} is declared, but the weights are plain floating point: the weights win",),
         )
     bits = packing.bits.most_common(1)[0][0]
     group = _common(packing.group_sizes) if seen != "fp8" else None

@@ -25,9 +25,6 @@ class Place(NamedTuple):
     """Which of the name's numbers is the expert, if any."""
 
 
-NUMBER = re.compile(r"(?<![^.])\d+(?![^.])|(?<=experts_)\d+(?=\.)")
-"""A segment that is a number."""
-
 _WORDS: tuple[tuple[Role, re.Pattern[str]], ...] = tuple(
     (role, re.compile(rf"(?:^|\.)(?:{words})(?:\.|$)"))
     for role, words in (
@@ -58,7 +55,7 @@ _WORDS: tuple[tuple[Role, re.Pattern[str]], ...] = tuple(
             Role.ROUTER,
             r"router|gate_inp|ffn_gate_inp(?:_shexp)?|shared_expert_gate|e_score_correction_bias|exp_probs_b|moe_statics",
         ),
-        (Role.EXPERT, r"experts|experts_\d+|ffn_(?:gate|up|down|gate_up)_exps|local_experts"),
+        (Role.EXPERT, r"experts|ffn_(?:gate|up|down|gate_up)_exps|local_experts"),
         (
             Role.HEAD,
             r"lm_head|embed_out|output_layer|score|classifier|v_head|value_head|qa_outputs|pooler|output|cls|head"
@@ -96,7 +93,7 @@ _MLP = re.compile(
 _LAYER = re.compile(
     r"(?:^|\.)(?:layers?|h|blocks?|blk|decoder_layers|encoder_layers|cross_attention_layers|resblocks|layer_stack)\.(#)(?:\.|$)"
 )
-_EXPERT = re.compile(r"(?:^|\.)(?:experts|local_experts)\.(#)(?:\.|$)|experts_(#)\.")
+_EXPERT = re.compile(r"(?:^|\.)(?:experts|local_experts)\.(#)(?:\.|$)")
 _MIXER_STATE = re.compile(r"\.mixer\.(?:in_proj|out_proj|x_proj|dt_proj|conv1d|A_log|D|dt_bias|norm)(?:\.|$)")
 _ROUTER_GATE = re.compile(
     r"(?:mlp|feed_forward|block_sparse_moe|ffn|moe|mixer|transformer)\.gate(?:\.wg|\.tid2eid)?(?:\.weight|\.bias|\.e_score_correction_bias|$)"
@@ -105,8 +102,13 @@ _ROUTER_GATE = re.compile(
 
 def place(name: str) -> tuple[Place, tuple[int, ...]]:
     """What the name says, and the numbers in it."""
-    numbers = tuple(int(number[:9]) for number in NUMBER.findall(name))
-    return _place_of_pattern(NUMBER.sub("#", name)), numbers
+    numbers: list[int] = []
+    segments = name.split(".")
+    for index, segment in enumerate(segments):
+        if segment.isdecimal():
+            numbers.append(int(segment[:9]))
+            segments[index] = "#"
+    return _place_of_pattern(".".join(segments)), tuple(numbers)
 
 
 @lru_cache(maxsize=8192)
@@ -114,7 +116,7 @@ def _place_of_pattern(pattern: str) -> Place:
     layer = _LAYER.search(pattern)
     expert = _EXPERT.search(pattern)
     layer_at = pattern.count("#", 0, layer.start(1)) if layer else None
-    expert_at = pattern.count("#", 0, expert.start(expert.lastindex or 1)) if expert else None
+    expert_at = pattern.count("#", 0, expert.start(1)) if expert else None
     role = _role(pattern, layer is not None)
     if role in (Role.VISION, Role.AUDIO, Role.PROJECTOR, Role.ADAPTER):
         return Place(role, "", None, None)

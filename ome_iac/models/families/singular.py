@@ -7,10 +7,7 @@ from dataclasses import replace
 from ome_iac.models.families.blocks import Feed, Layout, Mixer, Weight, attention, experts, linear, mlp, norm
 from ome_iac.models.families.config import Config
 from ome_iac.models.families.decoders import (
-    FOUR_NORMS,
-    LLAMA,
     MAX_EXPERTS,
-    Recipe,
     Sizes,
     bounded,
     decoder,
@@ -19,8 +16,10 @@ from ome_iac.models.families.decoders import (
     self_attention,
     sizes,
 )
+from ome_iac.models.families.recipes import FOUR_NORMS, LLAMA, Recipe
+from ome_iac.models.metadata import Role
 
-GPT_OSS = Recipe(qkv_bias=True, out_bias=True, sinks=True, sparse=True, embedding_active=False)
+GPT_OSS = Recipe(qkv_bias=True, out_bias=True, sinks=True, sparse=True, inactive=(Role.EMBEDDING,))
 
 
 def gpt_oss(config: Config) -> Layout:
@@ -121,11 +120,9 @@ def falcon(config: Config) -> Layout:
     config.need("hidden_size", "num_attention_heads")
     new, parallel = config.flag("new_decoder_architecture"), config.flag("parallel_attn", True)
     heads = config.positive("num_attention_heads")
-    if new:
-        kv_heads = config.maybe("num_key_value_heads") or heads
-    else:
-        kv_heads = 1 if config.flag("multi_query", True) else heads
-    norms = ("input_layernorm", "post_attention_layernorm")
+    single = not new and config.flag("multi_query", True)
+    kv_heads = 1 if single else (config.maybe("num_key_value_heads") if new else None) or heads
+    norms: tuple[str, ...] = ("input_layernorm", "post_attention_layernorm")
     if parallel:
         norms = ("ln_attn", "ln_mlp") if new and config.whole("num_ln_in_parallel_attn", 2) == 2 else norms[:1]
     recipe = Recipe(norm="layer", norms=norms, qkv_bias="bias", out_bias="bias", gated=False, mlp_bias="bias")
@@ -222,7 +219,11 @@ def dbrx(config: Config) -> Layout:
 
 def stablelm(config: Config) -> Layout:
     """StableLM: one norm where attention and MLP run in parallel; norms for each head where `qk_layernorm`."""
-    norms = ("input_layernorm",) if config.flag("use_parallel_residual") else ("input_layernorm", "post_attention_layernorm")
+    norms = (
+        ("input_layernorm",)
+        if config.flag("use_parallel_residual")
+        else ("input_layernorm", "post_attention_layernorm")
+    )
     recipe = Recipe(norm="layer", norms=norms, qkv_bias="use_qkv_bias", qk_norm="heads", qk_norm_when="qk_layernorm")
     return decoder(config, recipe)
 
@@ -283,10 +284,15 @@ def afmoe(config: Config) -> Layout:
         gate = tuple(linear("self_attn.gate_proj", size.heads * size.head_dim, size.hidden))
         return (
             attention(
-                size.hidden, size.heads, size.kv_heads, size.head_dim, kind=kind, window=seen, qk_norm="head", extra=gate
+                size.hidden,
+                size.heads,
+                size.kv_heads,
+                size.head_dim,
+                kind=kind,
+                window=seen,
+                qk_norm="head",
+                extra=gate,
             ),
         )
 
     return decoder(config, Recipe(norms=FOUR_NORMS, sparse=True, correction_bias=True), mixers=mixers)
-
-

@@ -1,8 +1,8 @@
 """A model_type nobody here knows, whose config follows the standard keys unmistakably.
 
 Many publishers rename a Llama or a BERT. Its shapes are derived only where the config states every standard key and no
-key that decides shapes in a way this module does not know; otherwise the answer is Unknown, naming what stands in the
-way. Tensor headers never need this.
+key that decides shapes in a way this module does not know; otherwise the answer is UnknownError, naming what stands in
+the way. Tensor headers never need this.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 
 from ome_iac.models.families.blocks import Layout
-from ome_iac.models.families.config import Config, Unknown
-from ome_iac.models.families.decoders import LLAMA, decoder
+from ome_iac.models.families.config import Config, UnknownError
+from ome_iac.models.families.decoders import decoder
 from ome_iac.models.families.encoders import bert
+from ome_iac.models.families.recipes import LLAMA
 
 _DECODER_KEYS = (
     "hidden_size",
@@ -62,9 +63,11 @@ _KNOWN = frozenset(
 
 
 def standard_layout(config: Config, architecture: str) -> Layout:
-    """A Llama-like decoder or a BERT-like encoder. Raises Unknown."""
+    """A Llama-like decoder or a BERT-like encoder. Raises UnknownError."""
     named = config.model_type or "(none)"
-    blocking = sorted(key for key in config.raw if _SHAPING.search(key) and key not in _KNOWN and _is_on(config.raw[key]))
+    blocking = sorted(
+        key for key in config.raw if _SHAPING.search(key) and key not in _KNOWN and _is_on(config.raw[key])
+    )
     if _is_encoder(config, architecture):
         config.need(*_DECODER_KEYS, "type_vocab_size")
         if not blocking:
@@ -76,7 +79,7 @@ def standard_layout(config: Config, architecture: str) -> Layout:
     text = f"the tensor shapes of model_type {named} are not known"
     if blocking:
         text += f" (its config has {', '.join(blocking[:6])})"
-    raise Unknown([f"{text}; the weights' headers would tell"])
+    raise UnknownError([f"{text}; the weights' headers would tell"])
 
 
 def _is_decoder(config: Config, architecture: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from ome_iac.models.families.blocks import Geometry, Mixer, Weight, linear, norm
-from ome_iac.models.families.config import Config, Unknown
+from ome_iac.models.families.config import Config, UnknownError
 
 
 def _state(config: Config, convolution: int, recurrent: int) -> tuple[int, int]:
@@ -167,5 +167,5 @@ def time_step_rank(config: Config, key: str, hidden: int) -> int:
         return math.ceil(hidden / 16)
     rank = config.maybe(key)
     if not rank:
-        raise Unknown([config.notes.problems.get(key, f"{key} is not in {config.notes.file}")])
+        raise UnknownError([config.notes.problems.get(key, f"{key} is not in {config.notes.file}")])
     return rank

@@ -28,7 +28,7 @@ def changes(old: Value, new: Value) -> list[Change]:
     """Every smallest place in which the two differ, in the order of the keys.
 
     A secret is compared by its value but never entered: what changed inside it would tell about it. A value that is
-    not known yet differs from everything.
+    not known yet differs from every known one.
     """
     return list(_changes(old, new, ()))
 
