@@ -12,7 +12,6 @@ import pulumi
 
 from ome_iac.manifests import Manifest
 
-
 SDK_VERSION = metadata.version("pulumi-kubernetes")
 
 
@@ -28,4 +27,3 @@ def type_token(manifest: Manifest) -> str:
     """`kubernetes:<group>/<version>:<Kind>`; the core group is spelt out."""
     version = str(manifest["apiVersion"])
     return f"kubernetes:{version if '/' in version else f'core/{version}'}:{manifest['kind']}"
-

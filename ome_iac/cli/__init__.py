@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import click
-import typer
 from rich.console import Console
 
 from ome_iac.problems import ProblemsError
@@ -16,17 +14,9 @@ def main() -> None:
     from ome_iac.cli.app import app
 
     try:
-        code = app(standalone_mode=False)
+        app()
     except ProblemsError as error:
         from ome_iac.report.terminal import print_problems
 
         print_problems(Console(stderr=True), error.problems)
-        code = 1
-    except click.exceptions.Abort:
-        code = 130
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except typer.Exit as leave:
-        code = leave.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(1)

@@ -72,6 +72,11 @@ class Lock:
             return cls(path)
         except (OSError, UnicodeDecodeError) as error:
             raise ProblemsError([Problem(str(path), "", f"cannot be read: {error}")]) from None
+        return cls.parse(text, path)
+
+    @classmethod
+    def parse(cls, text: str, path: Path) -> Lock:
+        """The lock that the text of `path` is; raises as `load` does."""
         return _parse(text, path)
 
     def get(self, uri: str) -> ModelMetadata | None:

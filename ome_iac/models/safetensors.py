@@ -12,8 +12,9 @@ import json
 import re
 from array import array
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 from math import prod
+from operator import attrgetter, eq, sub
 
 from ome_iac.models.tensors import Kind, TensorTable
 from ome_iac.problems import Problem, ProblemsError, did_you_mean
@@ -62,6 +63,15 @@ _TENSOR = re.compile(
     rb"%(w)s%(s)s%(w)s:%(w)s\{(?:%(w)s%(f)s%(w)s(?:,|(?=\}))){3}(?<!,)\}%(w)s(?P<next>[,}])"
     % {b"w": _W, b"s": _STRING, b"f": _FIELD}
 )
+# The same as the libraries write it; the frame is what of an entry is in no group.
+_PLAIN = rb'"[^"\\\x00-\x1f]*+"'
+_COMPACT_METADATA = re.compile(rb'\{(?:"__metadata__":\{(%(p)s:%(p)s(?:,%(p)s:%(p)s)*+)\},)?' % {b"p": _PLAIN})
+_COMPACT_TENSOR = re.compile(
+    rb'"([^"\\\x00-\x1f]*+)":\{"dtype":"(\w++)","shape":\[((?:%(n)s(?:,%(n)s)*+)?)\],'
+    rb'"data_offsets":\[(%(n)s),(%(n)s)\]\}([,}])' % {b"n": _NUMBER}
+)
+_LARGEST_COMPACT = 8 * 1024 * 1024  # its matches take eight times the header's memory
+_COMPACT_FRAME = len('"":{"dtype":"","shape":[],"data_offsets":[,]}')
 _KEY = re.compile(rb"%(w)s%(s)s%(w)s:%(w)s" % {b"w": _W, b"s": _STRING})
 _TEXT_MEMBER = re.compile(rb"%(w)s%(s)s%(w)s:%(w)s%(s)s%(w)s([,}])" % {b"w": _W, b"s": _STRING})
 _OPEN = re.compile(rb"\{%s" % _W)
@@ -96,7 +106,43 @@ def parse_header(header: bytes, data_bytes: int, shard: str, where: str) -> Tens
     `header` is the N bytes of JSON, `data_bytes` the size of the file less 8 + N, `shard` what the rows name as their
     file, `where` what errors name. Raises ProblemsError with every violation, up to 20.
     """
-    return _HeaderReader(header, data_bytes, where).read(shard)
+    return _parse_compact(header, data_bytes, shard) or _HeaderReader(header, data_bytes, where).read(shard)
+
+
+def _parse_compact(header: bytes, data_bytes: int, shard: str) -> TensorTable | None:
+    """A faultless header as the libraries write it: no blanks, fields and tensors in order. None for any other.
+
+    Half of the time that reading a large model takes is spent on its headers; this halves it again.
+    """
+    text = header.rstrip(b" ")
+    opened = _COMPACT_METADATA.match(text)
+    if opened is None or len(text) > _LARGEST_COMPACT:
+        return None
+    tensors = _COMPACT_TENSOR.findall(text, opened.end())
+    if not tensors:
+        return None
+    # Matches do not overlap, so if together they are as long as the text, nothing lies between them.
+    if sum(map(len, chain.from_iterable(tensors))) + _COMPACT_FRAME * len(tensors) != len(text) - opened.end():
+        return None
+    raw_names, dtypes, shapes, begins, ends, separators = zip(*tensors, strict=True)
+    if separators.count(b",") != len(tensors) - 1 or separators[-1] != b"}":
+        return None
+    if begins[0] != b"0" or begins[1:] != ends[:-1] or int(ends[-1]) != data_bytes:
+        return None
+    try:
+        names = b"\n".join(raw_names).decode().split("\n")  # a name holds no control character
+        kinds = list(map(_Kinds().__getitem__, zip(dtypes, shapes, strict=True)))
+        metadata = json.loads(b"{%s}" % opened[1]) if opened[1] else None
+    except (UnicodeDecodeError, _UnfitError):
+        return None
+    spans = map(sub, map(int, ends), map(int, begins))
+    if not all(map(eq, spans, map(attrgetter("bytes"), kinds))) or len(set(names)) != len(names):
+        return None
+    if "__metadata__" in names:
+        return None
+    table = TensorTable("safetensors")
+    table.add_shard(shard, names, kinds, metadata)
+    return table
 
 
 class _HeaderReader:
@@ -142,7 +188,7 @@ class _HeaderReader:
         position, more = opened.end(), b","
         if header[position : position + 1] == b"}":
             return position + 1
-        kinds: dict[tuple[bytes, bytes], Kind] = {}  # the few distinct ones repeat over all layers
+        kinds = _Kinds()
         while more == b",":
             tensor = _TENSOR.match(header, position)
             if tensor is None:
@@ -154,13 +200,11 @@ class _HeaderReader:
                 continue
             name = self._text(raw_name, position)
             position, begin, end = tensor.end(), int(begin_text), int(end_text)
-            kind = kinds.get((dtype, shape))
-            if kind is None:
-                try:
-                    kind = kinds[dtype, shape] = _kind(dtype.decode("ascii", "replace"), shape)
-                except _UnfitError as error:
-                    self._reject(name, error.what, error.remedy)
-                    continue
+            try:
+                kind = kinds[dtype, shape]
+            except _UnfitError as error:
+                self._reject(name, error.what, error.remedy)
+                continue
             if end - begin != kind.bytes or end > size_limit:
                 self._reject(name, *self._wrong_span(kind, begin, end))
                 continue
@@ -259,6 +303,15 @@ class _UnfitError(Exception):
     def __init__(self, what: str, remedy: str = "") -> None:
         self.what = what
         self.remedy = remedy
+
+
+class _Kinds(dict[tuple[bytes, bytes], Kind]):
+    """Made as they are asked for; the few distinct ones repeat over all layers."""
+
+    def __missing__(self, key: tuple[bytes, bytes]) -> Kind:
+        dtype, shape = key
+        made = self[key] = _kind(dtype.decode("ascii", "replace"), shape)
+        return made
 
 
 def _kind(dtype: str, shape_text: bytes) -> Kind:

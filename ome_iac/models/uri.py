@@ -88,7 +88,6 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _REGION = re.compile(r"[a-z]{2,4}-[a-z0-9]+-\d+")
 _SECRET = re.compile(r"(?<=://)[^/@]*:[^/@]*(?=@)|(?<=\?).*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def parse_uri(text: str, base: Path, where: str = "") -> ModelUri:
@@ -97,18 +96,19 @@ def parse_uri(text: str, base: Path, where: str = "") -> ModelUri:
     Raises ProblemsError, `where` (file:line of the declaration, else the URI itself) leading its line.
     """
 
+    shown = _SECRET.sub("...", text) if text.isprintable() else ascii(text)
+
     def refuse(what: str, remedy: str) -> ProblemsError:
-        shown = _SECRET.sub("...", text) if text.isprintable() else ascii(text)
         return ProblemsError([Problem(where or shown, "storageUri" if where else "", what, remedy)])
 
     scheme, separator, rest = text.partition("://")
     if not separator:
-        raise refuse(f'"{text}" is no model URI', "one of " + ", ".join(GRAMMAR.values()))
+        raise refuse(f'"{shown}" is no model URI', "one of " + ", ".join(GRAMMAR.values()))
     parse = _PARSERS.get(scheme)
+    if not text.isprintable():
+        raise refuse("holds a control character", "one of " + ", ".join(GRAMMAR.values()))
     if parse is None:
         raise refuse(f'unknown scheme "{scheme}"', did_you_mean(scheme, GRAMMAR))
-    if _CONTROL.search(rest):
-        raise refuse("holds a control character", GRAMMAR[scheme])
     try:
         return parse(rest, base)
     except ValueError as error:

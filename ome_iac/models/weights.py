@@ -65,7 +65,7 @@ def choose_weights(files: Iterable[ModelFile], folder: str, where: Where, wanted
 
 def parse_index(data: bytes, where: str) -> dict[str, str]:
     """The index's map of tensor to file (relative to the index). Raises ProblemsError for an index of another form."""
-    if data.count(b"{") + data.count(b"[") > _MOST_BRACKETS:
+    if len(data) - len(data.translate(None, b"{[")) > _MOST_BRACKETS:
         raise ProblemsError([Problem(where, "", "is no index: it nests objects, where an index maps names to names")])
     try:
         index = parse_json(data.decode("utf-8-sig"), where)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import secrets
+import socket
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from filelock import FileLock, Timeout
 from ome_iac.problems import Problem, ProblemsError
 from ome_iac.rehearsal.attached import run_attached
 from ome_iac.rehearsal.credentials import write_private
+from ome_iac.rehearsal.processes import process_id
 
 if TYPE_CHECKING:
     from ome_iac.rehearsal.engine import Engine
@@ -27,6 +29,13 @@ if TYPE_CHECKING:
     from ome_iac.rehearsal.providers.server import Server
 
 _PASSPHRASE_VARIABLES: Final = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
+# The plain checkpoint is what known_state.py reads; its backup would double the time of every step.
+_STATE_VARIABLES: Final = {
+    "PULUMI_DIY_BACKEND_GZIP": "false",
+    "PULUMI_DIY_BACKEND_ZSTD": "false",
+    "PULUMI_DIY_BACKEND_LEGACY_LAYOUT": "false",
+    "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
+}
 
 
 class Rehearsal:
@@ -91,6 +100,7 @@ class Rehearsal:
         variables = {
             "PULUMI_HOME": str(self.folder / "home"),
             "PULUMI_BACKEND_URL": self.state_folder.as_uri(),
+            **_STATE_VARIABLES,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_DEBUG_PROVIDERS": ",".join(f"{server.package}:{server.port}" for server in self._servers),
@@ -138,14 +148,14 @@ class Rehearsal:
         holder.write_text(f"process {os.getpid()}", "utf-8")
 
     def _release_dead_locks(self) -> None:
-        """Take away the locks of engines that were killed: Pulumi would ask for a `pulumi cancel` first."""
-        for lock in (self.state_folder / ".pulumi" / "locks").rglob("*.json"):
+        """Takes away the locks of engines that were killed here: Pulumi would ask for a `pulumi cancel` first."""
+        for path in (self.state_folder / ".pulumi" / "locks").rglob("*.json"):
             try:
-                os.kill(int(json.loads(lock.read_text("utf-8"))["pid"]), 0)
-            except ProcessLookupError:
-                lock.unlink(missing_ok=True)
-            except (PermissionError, ValueError, KeyError):
-                continue
+                lock = json.loads(path.read_text("utf-8"))
+                if lock["hostname"] == socket.gethostname() and not process_id(int(lock["pid"])).started:
+                    path.unlink(missing_ok=True)
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # it is being written or removed by its engine
 
     def _start(self) -> None:
         from ome_iac.rehearsal.providers.faults import Faults

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from ome_iac.hardware import GIB
+from ome_iac.models.metadata import Source
 from ome_iac.planning.plan import Plan, PoolPlan, Rejection, ServicePlan
 from ome_iac.problems import Problem
 
@@ -25,7 +26,8 @@ def print_plan(console: Console, plan: Plan, explain: str | None = None) -> None
 def print_problems(console: Console, problems: tuple[Problem, ...]) -> None:
     """One line each, and how many there are."""
     for problem in problems:
-        console.print(Text.assemble(("error", "bold red"), " ", str(problem)), soft_wrap=True, highlight=False)
+        line = Text.assemble(("error", "bold red"), " ", str(problem))
+        console.print(line, soft_wrap=not console.is_terminal, highlight=False)
     if len(problems) > 1:
         console.print(f"{len(problems)} problems; nothing was changed", style="dim")
 
@@ -55,12 +57,14 @@ def _pool_lines(pool: PoolPlan, plan: Plan) -> Iterator[str]:
 
 def _service_lines(plan: Plan, service: ServicePlan, everything: bool) -> Iterator[str]:
     facts = plan.model(service.model).metadata
-    revision = f"@{facts.revision[:7]}" if facts.revision else ""
+    revision = f"@{facts.revision.removeprefix('sha256:')[:7]}" if facts.revision else ""
     size = ""
     if facts.parameters and facts.weights:
         by_bytes = sorted(facts.weights.by_dtype.items(), key=lambda item: -item[1])
         dtypes = "+".join(dtype for dtype, _ in by_bytes)
-        size = f"{_parameters(facts.parameters.total)} params, {dtypes}, {facts.weights.bytes / GIB:.1f} GiB"
+        evidence = facts.provenance.get("parameters")
+        derived = ", derived from the config" if evidence and evidence.source is Source.DERIVED else ""
+        size = f"{_parameters(facts.parameters.total)} params, {dtypes}, {facts.weights.bytes / GIB:.1f} GiB{derived}"
     name = service.name if service.namespace == "default" else f"{service.namespace}/{service.name}"
     yield f"[bold]{name}[/]   {escape(service.model)}{revision}   {size}"
     yield _row(
@@ -73,7 +77,7 @@ def _service_lines(plan: Plan, service: ServicePlan, everything: bool) -> Iterat
     start = service.startup
     yield _row("starts", f"in about {_duration(start.expected_seconds)} ({start.bandwidth_source})")
     yield _row("why", service.why)
-    yield from _rejections(service, everything)
+    yield from _rejections(plan, service, everything)
     for note in service.notes:
         yield _row("note", f"[yellow]{escape(note)}[/]")
 
@@ -103,8 +107,8 @@ def _serves(service: ServicePlan) -> str:
     return ", ".join(parts)
 
 
-def _rejections(service: ServicePlan, everything: bool) -> Iterator[str]:
-    shown = service.rejected if everything else _telling(service)
+def _rejections(plan: Plan, service: ServicePlan, everything: bool) -> Iterator[str]:
+    shown = service.rejected if everything else _telling(plan, service)
     for index, rejection in enumerate(shown):
         yield _row("not" if index == 0 else "", escape(rejection_text(rejection)))
     left = len(service.rejected) - len(shown)
@@ -112,14 +116,17 @@ def _rejections(service: ServicePlan, everything: bool) -> Iterator[str]:
         yield _row("", f"{left} more: --explain {service.name}")
 
 
-def _telling(service: ServicePlan) -> tuple[Rejection, ...]:
-    """What a reader asks about first: the next best ways, and the smaller splits and other pools that do not fit."""
+def _telling(plan: Plan, service: ServicePlan) -> tuple[Rejection, ...]:
+    """What a reader asks about first: the next best ways, and what is cheaper and does not fit."""
     fitting = [rejection for rejection in service.rejected if rejection.fits]
-    nearest: dict[str, Rejection] = {}
+    cheaper: dict[str, Rejection] = {}
     for rejection in service.rejected:
-        if not rejection.fits and rejection.runtime == service.runtime:
-            nearest[rejection.pool] = rejection
-    return (*fitting[:2], *nearest.values())[:SHOWN_REJECTIONS]
+        if rejection.fits or rejection.runtime != service.runtime or not rejection.tensor_parallel:
+            continue
+        pool = plan.pool(rejection.pool)
+        if service.replicas * rejection.tensor_parallel * pool.cost_per_hour / pool.gpus < service.cost_per_hour:
+            cheaper[rejection.pool] = rejection
+    return (*fitting[:2], *cheaper.values())[:SHOWN_REJECTIONS]
 
 
 def rejection_text(rejection: Rejection) -> str:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from ome_iac.spec.components import (
+    AcceleratorSelector,
+    EngineComponent,
+    KedaConfig,
+    Plain,
+    RouterComponent,
+)
 from ome_iac.spec.document import OME, Document, Part
 
 
@@ -16,21 +23,22 @@ class ModelRef(Part):
     kind: Literal["BaseModel", "ClusterBaseModel"] | None = Field(
         default=None, description="left out: BaseModel of the namespace first, then ClusterBaseModel"
     )
+    api_group: str | None = None
+    fine_tuned_weights: tuple[str, ...] = ()
 
 
 class RuntimeRef(Part):
     """The runtime a service insists on; left out, the planner chooses."""
 
     name: str
+    kind: Literal["ServingRuntime", "ClusterServingRuntime"] | None = None
+    api_group: str | None = None
 
 
-class Engine(Part):
+class Engine(EngineComponent):
     """The component that computes."""
 
-    min_replicas: int = Field(default=1, ge=1)
-    max_replicas: int | None = Field(default=None, ge=1)
-    labels: dict[str, str] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
+    min_replicas: int = Field(default=1, ge=0)
 
 
 class Intent(Part):
@@ -41,13 +49,23 @@ class Intent(Part):
     objective: Literal["cheapest", "fewest-gpus"] = "cheapest"
 
 
-class InferenceServiceSpec(Part):
-    """OME's InferenceServiceSpec, as far as this version goes, and `intent`."""
+class ServiceDeclaration(Part):
+    """What a service says beside its model; `predictor` is OME's old form, which it rewrites itself."""
 
-    model: ModelRef
     runtime: RuntimeRef | None = None
     engine: Engine = Engine()
+    decoder: EngineComponent | None = None
+    router: RouterComponent | None = None
+    accelerator_selector: AcceleratorSelector | None = None
+    keda_config: KedaConfig | None = None
+    predictor: Plain | None = None
     intent: Intent = Intent()
+
+
+class InferenceServiceSpec(ServiceDeclaration):
+    """OME's InferenceServiceSpec and `intent`."""
+
+    model: ModelRef
 
 
 class InferenceService(Document):
@@ -61,3 +79,36 @@ class InferenceService(Document):
     def namespace(self) -> str:
         """Where its objects live."""
         return self.metadata.namespace or "default"
+
+
+HONOURED: dict[str, Any] = {
+    "model": {"name", "kind", "apiGroup"},
+    "runtime": {"name", "apiGroup"},
+    "engine": {"minReplicas", "maxReplicas", "labels", "annotations"},
+    "intent": {"contextLength", "concurrency", "objective"},
+}
+"""Of a service's fields, those that the planner acts on."""
+
+
+def unsupported(service: InferenceService) -> list[str]:
+    """Dotted paths of what the document sets and the planner cannot honour yet, in the order of the schema.
+
+    OME's own annotations count: each changes what OME does. So does `minReplicas: 0`, which asks for scale-to-zero.
+    """
+    written = service.to_yaml_data()
+    spec = written["spec"]
+    paths = []
+    for field, value in spec.items():
+        if field not in HONOURED:
+            paths.append(f"spec.{field}")
+        else:
+            paths.extend(f"spec.{field}.{key}" for key in value if key not in HONOURED[field])
+    if service.spec.engine.min_replicas == 0:
+        paths.append("spec.engine.minReplicas")
+    domains = {key: key.partition("/")[0] for key in service.metadata.annotations}
+    paths.extend(
+        f"metadata.annotations.{key}"
+        for key, domain in sorted(domains.items())
+        if domain == "ome.io" or domain.endswith(".ome.io")
+    )
+    return paths

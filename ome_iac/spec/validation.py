@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import pydantic
@@ -10,14 +11,27 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from ome_iac.problems import Problem, did_you_mean
+from ome_iac.spec.accelerators import AcceleratorClass
 from ome_iac.spec.document import Document
 from ome_iac.spec.infrastructure import Cluster, Namespace, NodePool
-from ome_iac.spec.models import BaseModel, ClusterBaseModel
+from ome_iac.spec.models import BaseModel, ClusterBaseModel, ModelDocument
+from ome_iac.spec.runtimes import ClusterServingRuntime, RuntimeDocument, ServingRuntime
 from ome_iac.spec.services import InferenceService
 from ome_iac.spec.yaml_documents import RawDocument
 
 KINDS: dict[str, type[Document]] = {
-    kind.KIND: kind for kind in (BaseModel, ClusterBaseModel, InferenceService, Cluster, NodePool, Namespace)
+    kind.KIND: kind
+    for kind in (
+        BaseModel,
+        ClusterBaseModel,
+        ServingRuntime,
+        ClusterServingRuntime,
+        AcceleratorClass,
+        InferenceService,
+        Cluster,
+        NodePool,
+        Namespace,
+    )
 }
 
 _EXPECTED = {
@@ -34,15 +48,27 @@ _EXPECTED = {
 
 
 def parse(raw: RawDocument, problems: list[Problem]) -> Document | None:
-    """The typed document, or None and what is wrong with it."""
+    """The typed document, or None and what is wrong with it, values that OME misreads included."""
+    document = parse_as_written(raw, problems)
+    faults = (
+        tuple(document.faults()) if isinstance(document, ModelDocument | RuntimeDocument | AcceleratorClass) else ()
+    )
+    problems.extend(faults)
+    return None if faults else document
+
+
+def parse_as_written(
+    raw: RawDocument, problems: list[Problem], kinds: Mapping[str, type[Document]] = KINDS
+) -> Document | None:
+    """The typed document as OME's API server would take it: fields and types are checked, values are not."""
     data, origin = raw.data, raw.origin
     if not isinstance(data, dict):
         problems.append(Problem(origin.where(), "", "is not a document", "a mapping with apiVersion, kind, metadata"))
         return None
-    kind = KINDS.get(str(data.get("kind")))
+    kind = kinds.get(str(data.get("kind")))
     if kind is None:
         what = f"kind {data['kind']} is not known" if data.get("kind") else "kind is missing"
-        problems.append(Problem(origin.where(("kind",)), "", what, did_you_mean(str(data.get("kind", "")), KINDS)))
+        problems.append(Problem(origin.where(("kind",)), "", what, did_you_mean(str(data.get("kind", "")), kinds)))
         return None
     if data.get("apiVersion") != kind.API_VERSION:
         what = f"apiVersion of {kind.KIND} is {data.get('apiVersion')}"

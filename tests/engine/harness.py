@@ -58,7 +58,7 @@ class Deployment:
             project_settings=auto.ProjectSettings(
                 project, "python", backend=auto.ProjectBackend(url=environment["PULUMI_BACKEND_URL"])
             ),
-            env_vars={**environment, "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true"},
+            env_vars=environment,
         )
         self._stack = auto.create_or_select_stack(stack, project_name=project, program=lambda: None, opts=options)
 

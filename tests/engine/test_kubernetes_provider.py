@@ -20,7 +20,6 @@ import pytest
 import yaml
 
 from ome_iac.rehearsal.engine import Engine
-from ome_iac.rehearsal.session import Rehearsal
 from tests.engine.harness import Deployment, EngineError, deployment, files
 
 pytestmark = pytest.mark.engine
@@ -461,15 +460,7 @@ def test_an_up_that_was_killed_is_finished_by_the_next(tmp_path: Path, engine: E
             k8s.core.v1.ConfigMap(f"c{number}", metadata={"name": f"c{number}"}, data={})
         k8s.core.v1.Secret("slow", string_data={"a": "b"})
 
-    with Rehearsal(tmp_path / "rehearsal", engine=engine) as rehearsal:
-        subprocess.run(
-            [str(engine.pulumi), "cancel", "--yes", "--stack", "dev"],
-            cwd=tmp_path / "work",
-            env={**os.environ, **rehearsal.environment()},
-            check=True,
-            capture_output=True,
-        )
-        stack = Deployment(rehearsal, engine, tmp_path / "work")
+    with deployment(tmp_path, engine) as stack:
         stack.up(program)
         assert set(secrets.glob("*.yaml")) == left
         assert len(objects(stack)) == 13

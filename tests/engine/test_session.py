@@ -17,6 +17,7 @@ import pytest
 from ome_iac.problems import ProblemsError
 from ome_iac.rehearsal.engine import Engine
 from ome_iac.rehearsal.session import Rehearsal
+from tests.engine.harness import files
 
 ROOT = Path(__file__).parents[2]
 
@@ -203,6 +204,6 @@ def test_the_plain_command_line_works_inside_and_is_quiet(
         pulumi("preview", "--expect-no-changes", *quiet)
         pulumi("refresh", "--yes", "--expect-no-changes", *quiet)
         pulumi("destroy", "--yes", "--skip-preview", *quiet)
-        assert not rehearsal.kubernetes_folder.exists()
-        assert not rehearsal.oci_folder.exists()
+        assert files(rehearsal.kubernetes_folder) == []
+        assert files(rehearsal.oci_folder) == []
     assert (project / ".rehearsal/on-folder/state/.pulumi/stacks/plain/dev.json").exists()

@@ -51,6 +51,15 @@ def test_every_well_formed_header_is_read(found: list[tuple[str, str, tuple[int,
     assert ours(header, size) == expected == theirs(header, size)
 
 
+@given(tensors, st.sampled_from([None, 1, "\t"]))
+def test_blanks_and_order_of_fields_change_nothing(
+    found: list[tuple[str, str, tuple[int, ...]]], indent: int | str | None
+) -> None:
+    header, size = safetensors_header(found)
+    loosely = json.dumps(json.loads(header), indent=indent, sort_keys=True).encode()
+    assert ours(loosely, size) == ours(header, size)
+
+
 @given(tensors, st.data())
 def test_a_changed_header_is_read_as_the_library_reads_it_or_refused(
     found: list[tuple[str, str, tuple[int, ...]]], data: st.DataObject

@@ -85,7 +85,7 @@ def test_documents_become_typed_objects(tmp_path: Path) -> None:
         (
             "  engine: {minReplicas: -1}\n",
             f"{AT}:13 InferenceService/chat spec.engine.minReplicas: "
-            "input should be greater than or equal to 1, not -1",
+            "input should be greater than or equal to 0, not -1",
         ),
     ],
 )

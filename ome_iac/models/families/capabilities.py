@@ -19,7 +19,7 @@ from ome_iac.models.metadata import Capability, Evidence, Source
 
 Found = dict[Capability, Evidence]
 
-_GENERATES = re.compile(r"(?:ForCausalLM|LMHeadModel|ForConditionalGeneration|ForCausalLMWithValueHead)$")
+_GENERATES = re.compile(r"(?:CausalLM|LMHeadModel|ForConditionalGeneration|ForCausalLMWithValueHead)$")
 _DRAFTS = re.compile(r"(?:Eagle|EAGLE|Medusa|MLPSpeculator|HASS|NextN|MTPModel|DFlash)")
 _REWARDS = re.compile(r"(?:RewardModel|ForReward)$")
 _SPEECH = frozenset(
@@ -108,6 +108,8 @@ def _modalities(files: ConfigFiles, raw: Mapping[str, Any], levels: Levels, fami
         found[Capability.AUDIO_INPUT] = _config(f"model_type {family}")
     elif isinstance(raw.get("audio_processor"), Mapping):
         found[Capability.AUDIO_INPUT] = _config("audio_processor")
+    if isinstance(raw.get("gen_vision_config"), Mapping):
+        found[Capability.IMAGE_OUTPUT] = _config("gen_vision_config")
     for key in ("talker_config", "token2wav_config", "code2wav_config", "tts_config"):
         if isinstance(raw.get(key), Mapping) and raw[key] and raw.get("enable_audio_output") is not False:
             found[Capability.AUDIO_OUTPUT] = _config(key)

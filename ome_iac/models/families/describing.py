@@ -24,7 +24,7 @@ from ome_iac.models.families.geometry import attention_of, experts_of, grouped
 from ome_iac.models.families.joined import with_towers
 from ome_iac.models.families.levels import Levels, levels_of
 from ome_iac.models.families.library import inactive_roles, layout_of
-from ome_iac.models.families.shapes import Shapes, geometries, read_shapes
+from ome_iac.models.families.shapes import Shapes, different_heads, geometries, read_shapes
 from ome_iac.models.families.translations import config_of_gguf, config_of_params
 from ome_iac.models.metadata import Capability, Evidence, Experts, Source
 from ome_iac.models.tensors import TensorTable
@@ -65,10 +65,10 @@ def describe(files: ConfigFiles, tensors: TensorTable | None) -> Description:
     header = tensors if tensors is not None and len(tensors) else None
     proven = capabilities(files, raw, levels, architecture)
     alone = not raw and (bool(_NO_CONFIG & proven.keys()) or files.object("model_index.json") is not None)
-    layout = None if alone else _layout(levels, architecture, findings, quiet=header is not None)
+    layout, whole = (None, False) if alone else _layout(levels, architecture, findings, quiet=header is not None)
     said = quantizations.declared(files, raw)
     if header is None:
-        counts = _derived(layout, levels, said, findings)
+        counts = _derived(layout if whole else None, levels, said, findings)
     else:
         counts = count(
             header,
@@ -91,7 +91,8 @@ def describe(files: ConfigFiles, tensors: TensorTable | None) -> Description:
         findings.missing.append(
             "capabilities: whether it chats, tokenizer_config.json or chat_template.jinja would tell"
         )
-    findings.missing.extend(notes.problems.values())
+    said_already = "\n".join(findings.missing)
+    findings.missing.extend(problem for problem in notes.problems.values() if problem not in said_already)
     return Description(
         capabilities=tuple(proven),
         missing=tuple(dict.fromkeys(findings.missing)),
@@ -99,6 +100,23 @@ def describe(files: ConfigFiles, tensors: TensorTable | None) -> Description:
         provenance=dict(sorted(findings.provenance.items())),
         **findings.facts,
     )
+
+
+def derived_tensors(files: ConfigFiles) -> TensorTable | None:
+    """The tensors the model should have, by its config alone: names, dtypes, shapes and bytes as its family stores them.
+
+    None where the family, the dtype or the way the quantization stores its weights is not known.
+    """
+    raw, file = _config_of(files)
+    levels = levels_of(raw, Notes(file=file))
+    dtype = DTYPES.get(_dtype(levels) or "")
+    layout, whole = _layout(levels, _architecture(levels), Findings(), quiet=True)
+    if layout is None or not whole or dtype is None:
+        return None
+    try:
+        return derive(layout, dtype, quantizations.declared(files, raw))
+    except UnknownStorageError:
+        return None
 
 
 def _config_of(files: ConfigFiles) -> tuple[Mapping[str, Any], str]:
@@ -121,18 +139,23 @@ def _tied(levels: Levels, layout: Layout | None) -> bool:
     return layout.tied if layout is not None else levels.text.flag("tie_word_embeddings")
 
 
-def _layout(levels: Levels, architecture: str, findings: Findings, *, quiet: bool) -> Layout | None:
-    """The model's layout; where the towers are unknown and headers count them (`quiet`), the language model's."""
+def _layout(levels: Levels, architecture: str, findings: Findings, *, quiet: bool) -> tuple[Layout | None, bool]:
+    """The model's layout and whether it is whole: with unknown towers it is the language model's alone.
+
+    Where headers count the weights (`quiet`) what is not known need not be said.
+    """
     try:
-        return with_towers(levels, _language_model(levels, architecture))
+        text = _language_model(levels, architecture)
     except UnknownError as unknown:
         if not quiet:
             findings.missing.extend(f"parameters: {reason}" for reason in unknown.missing)
-            return None
+        return None, False
     try:
-        return _language_model(levels, architecture)
-    except UnknownError:
-        return None
+        return with_towers(levels, text), True
+    except UnknownError as unknown:
+        if not quiet:
+            findings.missing.extend(f"parameters: {reason}" for reason in unknown.missing)
+        return text, False
 
 
 def _language_model(levels: Levels, architecture: str) -> Layout:
@@ -193,10 +216,13 @@ def _hold_against(
         if ours and ours != theirs:
             changed[key] = ours
             findings.warnings.append(f"{notes.file} says {key} {theirs}, the weights {ours}: the weights win")
+    for key, ours, theirs in different_heads(shapes, layout):
+        changed[key] = ours
+        findings.warnings.append(f"{notes.file} says {key} {theirs}, the weights {ours}: the weights win")
     if not changed:
         return levels, layout
     levels = levels_of(raw, notes, changed)
-    return levels, _layout(levels, architecture, findings, quiet=True)
+    return levels, _layout(levels, architecture, findings, quiet=True)[0]
 
 
 def _from_shapes(

@@ -177,6 +177,16 @@ PROJECTORS: dict[str, Projector] = {
     "glm4v_moe": _inside,
 }
 
+_TOWER_KEYS = (
+    "img_processor",
+    "audio_processor",
+    "embd_layer",
+    "mm_vision_tower",
+    "mm_projector_type",
+    "gen_vision_config",
+)
+"""Keys of a flat config that say there is a tower, or a generator, beside the language model."""
+
 _WITHOUT_POOLING_HEAD = frozenset({"gemma3", "paligemma", "llava_onevision", "cohere2_vision", "aya_vision"})
 """Joined models that store SigLIP without its pooling head."""
 
@@ -198,8 +208,11 @@ def with_towers(levels: Levels, layout: Layout) -> Layout:
         return replace(layout, towers=tuple(_phi3_vision(levels.outer, layout.hidden)))
     if outer == "minicpmv" and str(levels.outer.raw.get("version")) == "2.6":
         return replace(layout, towers=tuple(_minicpm_vision(levels, layout.hidden)))
+    beside = next((key for key in _TOWER_KEYS if levels.outer.raw.get(key)), None)
     if levels.vision is None and levels.audio is None and levels.text is levels.outer:
-        return layout
+        if beside is None:
+            return layout
+        raise UnknownError([f"the tensor shapes of {beside} in {levels.outer.notes.file} are not known"])
     if outer not in PROJECTORS:
         raise UnknownError(
             [f"what model_type {outer or '(none)'} has between its towers and its language model is not known"]

@@ -107,7 +107,7 @@ def _inactive_tables(name: str) -> tuple[Role, ...]:
     own = LAYOUTS.get(name)
     if own in (mla.deepseek_v2, mla.deepseek_v3):
         return mla.DEEPSEEK.inactive
-    if own in (hybrids.qwen3_next, hybrids.minimax):
+    if name == "qwen3_next" or own is hybrids.minimax:
         return TABLES
     return singular.GPT_OSS.inactive if own is singular.gpt_oss else RECIPES.get(name, Recipe()).inactive
 

@@ -120,10 +120,8 @@ def _place_of_pattern(pattern: str) -> Place:
     role = _role(pattern, layer is not None)
     if role in (Role.VISION, Role.AUDIO, Role.PROJECTOR, Role.ADAPTER):
         return Place(role, "", None, None)
-    stack = re.search(r"(?:^|\.)(decoder|encoder|dec|enc)\.", pattern)
-    return Place(
-        role, {"dec": "decoder", "enc": "encoder"}.get(stack[1], stack[1]) if stack else "", layer_at, expert_at
-    )
+    stack = re.search(r"(?:^|\.)(dec|enc)(?:oder)?\.", pattern) if layer else None
+    return Place(role, f"{stack[1]}oder" if stack else "", layer_at, expert_at)
 
 
 def _role(pattern: str, in_layer: bool) -> Role:

@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from ome_iac.models.families.blocks import Geometry
+from ome_iac.models.families.blocks import Geometry, Layout
 from ome_iac.models.families.config import Config
 from ome_iac.models.families.decoders import reach
 from ome_iac.models.families.roles import place
@@ -26,6 +26,9 @@ _PARTS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("q_norm", re.compile(r"\.(?:q_norm|q_layernorm|query_layernorm|attn_q_norm)$")),
     ("up", re.compile(r"\.(?:up_proj|w3|fc1|c_fc|fc_in|dense_h_to_4h|ffn_up|gate_up_proj|intermediate\.dense)$")),
 )
+
+
+_PLAIN = frozenset({"full", "sliding", "chunked"})
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,25 @@ def _geometry(
         kv_rows = max(0, parts["qkv"] - heads * head_dim) // 2
     kind, window = reach(config, layer)
     return Geometry("encoder" if encoder else kind, heads, kv_rows // head_dim, head_dim, window=window)
+
+
+def different_heads(shapes: Shapes, layout: Layout) -> list[tuple[str, int, int]]:
+    """Head counts that the projections' rows contradict: config key, the weights' number, the config's.
+
+    Only where all layers attend alike; a head's size is the config's.
+    """
+    found = {mixer.geometry for layer in layout.layers for mixer in layer.mixers}
+    plain = {(shape.heads, shape.kv_heads, shape.head_dim) for shape in found if shape and shape.kind in _PLAIN}
+    first = shapes.parts.get(0, {})
+    if len(plain) != 1 or any(shape is None or shape.kind not in _PLAIN for shape in found) or "k" not in first:
+        return []
+    heads, kv_heads, head_dim = next(iter(plain))
+    different = []
+    for key, part, theirs in (("num_attention_heads", "q", heads), ("num_key_value_heads", "k", kv_heads)):
+        ours, rest = divmod(first.get(part, 0), head_dim)
+        if ours and not rest and ours not in (theirs, 2 * theirs if part == "q" else theirs):
+            different.append((key, ours, theirs))
+    return different
 
 
 def _divides(part: int | None, whole: int | None) -> bool:

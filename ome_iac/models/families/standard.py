@@ -65,9 +65,7 @@ _KNOWN = frozenset(
 def standard_layout(config: Config, architecture: str) -> Layout:
     """A Llama-like decoder or a BERT-like encoder. Raises UnknownError."""
     named = config.model_type or "(none)"
-    blocking = sorted(
-        key for key in config.raw if _SHAPING.search(key) and key not in _KNOWN and _is_on(config.raw[key])
-    )
+    blocking = sorted(key for key in config.raw if _may_shape(key) and _is_on(config.raw[key]))
     if _is_encoder(config, architecture):
         config.need(*_DECODER_KEYS, "type_vocab_size")
         if not blocking:
@@ -103,6 +101,10 @@ def _is_encoder(config: Config, architecture: str) -> bool:
         and not config.flag("is_decoder")
         and all(config.has(key) for key in _DECODER_KEYS)
     )
+
+
+def _may_shape(key: str) -> bool:
+    return key not in _KNOWN and not key.endswith("eps") and bool(_SHAPING.search(key))
 
 
 def _is_on(value: object) -> bool:

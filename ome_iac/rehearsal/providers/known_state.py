@@ -7,7 +7,6 @@ checkpoint tells: its resources are exactly what the engine remembers.
 
 from __future__ import annotations
 
-import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,13 @@ from typing import Any
 def ids_in_checkpoint(state: Path, provider_urn: str) -> dict[str, frozenset[str]]:
     """The ids recorded for each URN of the stack that `provider_urn` belongs to; empty for a stack not yet deployed.
 
-    `state` is the folder of the `file://` backend; its layout is `.pulumi/stacks/<project>/<stack>.json[.gz]`. An
-    unreadable checkpoint counts as empty: the engine itself refuses to work on one.
+    `state` is the folder of the `file://` backend; its layout is `.pulumi/stacks/<project>/<stack>.json`, uncompressed.
+    An unreadable checkpoint counts as empty: the engine itself refuses to work on one.
     """
     stack, project = _stack_and_project(provider_urn)
     checkpoint = state / ".pulumi" / "stacks" / project / f"{stack}.json"
     try:
-        if checkpoint.exists():
-            document = json.loads(checkpoint.read_bytes())
-        else:
-            document = json.loads(gzip.decompress(checkpoint.with_name(f"{stack}.json.gz").read_bytes()))
+        document = json.loads(checkpoint.read_bytes())
         resources: list[dict[str, Any]] = document["checkpoint"]["latest"]["resources"] or []
     except (OSError, ValueError, KeyError, TypeError):
         return {}

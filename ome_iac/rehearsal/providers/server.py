@@ -201,7 +201,10 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     def _connection(self, context: Any) -> Connection:
         with self._lock:
-            return self._connections.setdefault(context.peer(), Connection())
+            connection = self._connections.get(context.peer())
+        if connection is None:  # an engine that was idle for half an hour may dial anew, without a handshake
+            _refuse(context, f"the connection to the {self._package.name} rehearsal provider was renewed; run it again")
+        return connection
 
     def _run(self, context: Any, operation: Operation, resource: Resource, act: Callable[[], _Result]) -> _Result:
         cancelled = self._connection(context).cancelled
