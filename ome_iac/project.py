@@ -115,13 +115,16 @@ def plan_project(project: Project, settings: Settings) -> Plan:
 
 
 def read_models(project: Project, stack: Stack, lock_file: Path, problems: list[Problem]) -> dict[str, ModelMetadata]:
-    """Metadata of every model that a service names, by its URI: from the lock, else from its source."""
+    """Metadata of every model that a service names, by its URI: from the lock, else from its source.
+
+    With a lock that cannot be believed nothing is read: the plan would not be the locked one.
+    """
     try:
         lock = Lock.load(lock_file)
     except ProblemsError as error:
         shown = project.shown(lock_file)
         problems.extend(replace(item, where=item.where.replace(str(lock_file), shown)) for item in error.problems)
-        lock = Lock(lock_file)
+        return {}
     found: dict[str, ModelMetadata] = {}
     for service in stack.of(InferenceService):
         model = stack.model_of(service)

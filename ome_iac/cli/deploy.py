@@ -190,14 +190,16 @@ def _nodes(name: str, pool: PoolPlan) -> list[dict[str, Any]]:
     from ome_iac.rehearsal.nodes import make_nodes
 
     shape = shapes()[pool.shape]
+    functions = shape.rdma.virtual_functions if shape.rdma else 0
     return make_nodes(
         name,
         shape=pool.shape,
         count=pool.nodes,
-        cpu=shape.ocpus * 2,
+        cpu=shape.vcpus,
         memory_gib=shape.memory_gb * GB_TO_GIB,
         gpus=shape.gpus,
-        extra_resources={"nvidia.com/rdma-vf": shape.rdma.virtual_functions} if shape.rdma else None,
+        gpu_resource=pool.gpu_resource,
+        extra_resources={"nvidia.com/rdma-vf": functions} if functions else None,
         labels=pool.labels,
         ephemeral_storage_gib=(shape.nvme.drives * shape.nvme.bytes or BOOT_VOLUME_BYTES) / 2**30,
     )

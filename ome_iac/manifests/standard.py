@@ -75,7 +75,7 @@ def _pod(plan: Plan, service: ServicePlan) -> Manifest:
     volumes, mounts, environment = _storage(service)
     pool = plan.pool(service.pool)
     memory = f"{service.host.memory_bytes // GIB}Gi"
-    fixed = {"memory": memory, "nvidia.com/gpu": str(service.tensor_parallel)}
+    fixed = {"memory": memory, pool.gpu_resource: str(service.tensor_parallel)}
     requests = {
         "cpu": str(service.host.cpus),
         "ephemeral-storage": f"{-(-service.host.scratch_bytes // GIB)}Gi",

@@ -95,12 +95,10 @@ def search(model: ModelMetadata, demand: Demand, engines: Iterable[Engine], pool
             )
             continue
         for pool in pools:
-            if pool.disk_bytes is not None and pool.disk_bytes < demand.scratch_bytes:
-                reason = (
-                    f"a node's disk has {pool.disk_bytes / GIB:.0f} GiB, {demand.scratch_bytes / GIB:.0f} are needed"
-                )
+            unsuited = engine.gpu_refusals(model, pool.shape.gpu) or _disk_shortage(pool, demand)
+            if unsuited:
                 rejected.append(
-                    Rejection(runtime=engine.name, pool=pool.name, tensor_parallel=None, fits=False, reasons=(reason,))
+                    Rejection(runtime=engine.name, pool=pool.name, tensor_parallel=None, fits=False, reasons=unsuited)
                 )
                 continue
             for split in TENSOR_PARALLEL:
@@ -135,6 +133,12 @@ def search(model: ModelMetadata, demand: Demand, engines: Iterable[Engine], pool
                 fitting.append(((shorter, first, second, held, order, pool.name), candidate))
     fitting.sort(key=lambda entry: entry[0])
     return Search(tuple(candidate for _, candidate in fitting), tuple(rejected), longest)
+
+
+def _disk_shortage(pool: Pool, demand: Demand) -> tuple[str, ...]:
+    if pool.disk_bytes is None or pool.disk_bytes >= demand.scratch_bytes:
+        return ()
+    return (f"a node's disk has {pool.disk_bytes / GIB:.0f} GiB, {demand.scratch_bytes / GIB:.0f} are needed",)
 
 
 def _shortcomings(ledger: Ledger, demand: Demand, context: int) -> tuple[str, ...]:

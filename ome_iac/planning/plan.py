@@ -44,6 +44,7 @@ class PoolPlan(Decision):
     name: str
     shape: str
     gpu: str
+    gpu_resource: str = Field(description="the device plugin's resource: nvidia.com/gpu")
     nodes: int
     gpus_per_node: int
     gpus_used: int

@@ -13,8 +13,6 @@ from ome_iac.spec.stack import Stack
 
 POOL_LABEL = "ome-iac/pool"
 SHAPE_LABEL = "node.kubernetes.io/instance-type"
-GPU_TAINT = ("nvidia.com/gpu", "present", "NoSchedule")
-"""OKE puts this taint on every node with NVIDIA GPUs."""
 
 
 @dataclass
@@ -70,11 +68,12 @@ class Pool:
             name=self.name,
             shape=self.shape.name,
             gpu=self.shape.gpu.name,
+            gpu_resource=self.shape.gpu.resource_name,
             nodes=spec.nodes,
             gpus_per_node=self.shape.gpus,
             gpus_used=total - self.free_gpus,
             labels=dict(sorted(labels.items())),
-            taints=(GPU_TAINT,),
+            taints=((self.shape.gpu.resource_name, "present", "NoSchedule"),),  # as OKE taints GPU nodes
             cost_per_hour=spec.nodes * self.shape.price_per_hour,
             oke=OkePlacement(
                 cluster_id=oke.cluster_id,

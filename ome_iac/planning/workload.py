@@ -95,7 +95,7 @@ def host_resources(shape: Shape, tensor_parallel: int, scratch: int) -> HostReso
     """The node's CPUs and memory, shared by GPU."""
     share = HOST_SHARE * tensor_parallel / shape.gpus
     return HostResources(
-        cpus=max(1, int(shape.ocpus * 2 * share)),
+        cpus=max(1, int(shape.vcpus * share)),
         memory_bytes=int(shape.memory_gb * 1_000_000_000 * share) // GIB * GIB,
         shared_memory_bytes=shared_memory(tensor_parallel),
         scratch_bytes=scratch,

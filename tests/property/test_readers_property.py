@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ome_iac.models.uri import GRAMMAR, parse_uri
@@ -13,6 +13,8 @@ from ome_iac.problems import ProblemsError
 from tests.fuzz.targets import TARGETS, corpus
 from tests.make_weights import DEEPSEEK_V3, GPT_OSS_120B, LLAMA_TINY, QWEN_2_5_7B_AWQ
 
+patient = settings(deadline=None)
+SMALL_DEEPSEEK = DEEPSEEK_V3 | {"n_routed_experts": 8}
 FILES = [(name, path) for name in sorted(TARGETS) for path in corpus(name)]
 
 anything: st.SearchStrategy[Any] = st.recursive(
@@ -28,6 +30,7 @@ def test_the_kept_corpus(target: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS))
+@patient
 @given(st.data())
 def test_changed_files_of_the_corpus(target: str, data: st.DataObject) -> None:
     content = data.draw(st.sampled_from([path.read_bytes() for path in corpus(target)]))
@@ -39,19 +42,22 @@ def test_changed_files_of_the_corpus(target: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS))
+@patient
 @given(content=st.binary(max_size=300))
 def test_any_bytes(target: str, content: bytes) -> None:
     TARGETS[target](content)
 
 
+@patient
 @given(st.data())
 def test_configs_with_values_of_any_kind(data: st.DataObject) -> None:
-    config = dict(data.draw(st.sampled_from([LLAMA_TINY, QWEN_2_5_7B_AWQ, GPT_OSS_120B, DEEPSEEK_V3])))
+    config = dict(data.draw(st.sampled_from([LLAMA_TINY, QWEN_2_5_7B_AWQ, GPT_OSS_120B, SMALL_DEEPSEEK])))
     for key in data.draw(st.lists(st.sampled_from(sorted(config)), min_size=1, max_size=4)):
         config[key] = data.draw(anything)
     TARGETS["config"](json.dumps(config).encode("utf-8", "surrogatepass"))
 
 
+@patient
 @given(st.sampled_from(sorted(GRAMMAR)), st.text(max_size=60))
 def test_any_uri(scheme: str, rest: str) -> None:
     for text in (rest, f"{scheme}://{rest}"):

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError, deserialize
 
@@ -12,6 +12,7 @@ from ome_iac.problems import ProblemsError
 from tests.make_weights import safetensors_header, tensor_bytes
 
 MAX_DATA = 4096
+patient = settings(deadline=None)
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=12).filter(lambda name: name != "__metadata__")
 shapes = st.lists(st.integers(0, 4), max_size=3).map(tuple)
@@ -44,6 +45,7 @@ def theirs(header: bytes, data: int) -> set[tuple[str, str, tuple[int, ...], int
     return {(name, entry["dtype"], tuple(entry["shape"]), len(entry["data"])) for name, entry in found}
 
 
+@patient
 @given(tensors)
 def test_every_well_formed_header_is_read(found: list[tuple[str, str, tuple[int, ...]]]) -> None:
     header, size = safetensors_header(found)
@@ -51,6 +53,7 @@ def test_every_well_formed_header_is_read(found: list[tuple[str, str, tuple[int,
     assert ours(header, size) == expected == theirs(header, size)
 
 
+@patient
 @given(tensors, st.sampled_from([None, 1, "\t"]))
 def test_blanks_and_order_of_fields_change_nothing(
     found: list[tuple[str, str, tuple[int, ...]]], indent: int | str | None
@@ -60,6 +63,7 @@ def test_blanks_and_order_of_fields_change_nothing(
     assert ours(loosely, size) == ours(header, size)
 
 
+@patient
 @given(tensors, st.data())
 def test_a_changed_header_is_read_as_the_library_reads_it_or_refused(
     found: list[tuple[str, str, tuple[int, ...]]], data: st.DataObject
@@ -87,6 +91,7 @@ json_values = st.recursive(
 )
 
 
+@patient
 @given(
     st.dictionaries(st.text(max_size=5) | st.just("__metadata__"), json_values, max_size=4), st.integers(0, MAX_DATA)
 )
@@ -98,6 +103,7 @@ def test_any_json_object(header: dict[str, Any], data: int) -> None:
         assert accepted == theirs(raw, data)
 
 
+@patient
 @given(st.binary(max_size=200), st.integers(0, 100))
 def test_any_bytes(header: bytes, data: int) -> None:
     accepted = ours(header, data)

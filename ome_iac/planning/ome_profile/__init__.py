@@ -4,6 +4,6 @@ Held against OME 17b77eda (2026-05-06). It differs in three ways: every reason i
 leaves to the order of a Go map is sorted, and where OME panics there is an error.
 """
 
-from ome_iac.planning.ome_profile.selection import Candidate, Check, Rejection, Selection, check, select
+from ome_iac.planning.ome_profile.selection import Candidate, Check, Rejection, Selection, as_applied, check, select
 
-__all__ = ["Candidate", "Check", "Rejection", "Selection", "check", "select"]
+__all__ = ["Candidate", "Check", "Rejection", "Selection", "as_applied", "check", "select"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,12 @@ class Check:
         return {"valid": self.valid, "reasons": list(self.reasons), "error": self.error}
 
 
+def as_applied(runtimes: Iterable[RuntimeDocument]) -> list[RuntimeDocument]:
+    """What a cluster holds after the documents were applied in this order: of two with one name, the last."""
+    held = {(runtime.KIND, runtime.metadata.namespace, runtime.name): runtime for runtime in runtimes}
+    return list(held.values())
+
+
 def select(
     model: ModelDeclaration,
     runtimes: Iterable[RuntimeDocument],
@@ -93,7 +100,7 @@ def select(
             crashes.append(_crash(runtime, verdict.crash))
         elif reasons:
             excluded[runtime.name] = reasons[0]
-        points = score(runtime.spec, model)
+        points = score(runtime.spec, model) if verdict.compatible else 0
         if not any(entry.auto_select for entry in runtime.spec.supported_model_formats):
             reasons.append(NOT_AUTOMATIC)
         elif verdict.compatible and points <= 0:
@@ -188,10 +195,13 @@ def _visible(runtimes: Iterable[RuntimeDocument], namespace: str) -> list[Runtim
         for runtime in runtimes
         if _of_cluster(runtime) or (runtime.metadata.namespace or namespace) == namespace
     ]
-    visible.sort(key=lambda runtime: (_of_cluster(runtime), runtime.name))
-    if len({(_of_cluster(runtime), runtime.name) for runtime in visible}) < len(visible):
-        visible.sort(key=lambda runtime: (_of_cluster(runtime), runtime.name, runtime.spec.model_dump_json()))
-    return visible
+    of_a_name = Counter((_of_cluster(runtime), runtime.name) for runtime in visible)
+
+    def place(runtime: RuntimeDocument) -> tuple[bool, str, str]:
+        scope, name = _of_cluster(runtime), runtime.name
+        return scope, name, runtime.spec.model_dump_json() if of_a_name[scope, name] > 1 else ""
+
+    return sorted(visible, key=place)
 
 
 def _required_classes(service: ServiceDocument | None) -> frozenset[str]:

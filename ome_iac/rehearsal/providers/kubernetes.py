@@ -13,7 +13,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -21,7 +20,7 @@ import yaml
 
 from ome_iac.rehearsal.providers import kubernetes_validation
 from ome_iac.rehearsal.providers.diffing import changes, touches
-from ome_iac.rehearsal.providers.kubernetes_kinds import ObjectKind, ObjectRef, immutable_fields
+from ome_iac.rehearsal.providers.kubernetes_kinds import ObjectKind, ObjectRef, immutable_fields, kind_of_token
 from ome_iac.rehearsal.providers.managed_shape import managed_part, with_secret_data, with_string_data
 from ome_iac.rehearsal.providers.object_store import (
     Document,
@@ -58,7 +57,6 @@ _KEPT_BY_THE_SERVER: Final = (
     "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "managedFields",
     "resourceVersion", "selfLink", "uid",
 )  # fmt: skip
-_TOKEN: Final = re.compile(r"kubernetes:(?P<group>[^:/]+)/(?P<version>v[^:/]+):(?P<kind>[^:]+)")
 
 
 def cluster_name(config: Properties) -> str:
@@ -99,9 +97,10 @@ class KubernetesPackage(Package):
     ) -> tuple[Properties, Sequence[Failure]]:
         """Names the object, puts it into the provider's namespace, and finds what no API server would take."""
         inputs = without_nulls(new)
-        kind, failures = _kind(resource.type, inputs)
+        failures = kubernetes_validation.token_problems(resource.type, inputs)
         if failures:
             return inputs, failures
+        kind = kind_of_token(resource.type)
         metadata = inputs.setdefault("metadata", {})
         if isinstance(metadata, dict):
             inputs["metadata"] = metadata = dict(metadata)
@@ -168,7 +167,7 @@ class KubernetesPackage(Package):
         self, connection: Connection, resource: Resource, resource_id: str, inputs: Properties, outputs: Properties
     ) -> Existing | None:
         """The live object; its inputs are the part of it that was deployed, or all of it in an import."""
-        kind = _kind_of_token(resource.type)
+        kind = kind_of_token(resource.type)
         try:
             live = self._store(connection).get(ObjectRef.from_id(kind, resource_id))
         except KindUnknownError:
@@ -198,7 +197,7 @@ class KubernetesPackage(Package):
         if preview and has_unknown(inputs):
             return _foretold(inputs, current.outputs).outputs
         document = plain(inputs)
-        ref = ObjectRef.from_id(_kind_of_token(resource.type), current.id)
+        ref = ObjectRef.from_id(kind_of_token(resource.type), current.id)
         manager = plain(current.outputs.get(_FIELD_MANAGER)) or self._manager(resource.urn)
         force = _annotation(document, _PATCH_FORCE) == "true" or _is_true(connection.config.get("enablePatchForce"))
         try:
@@ -215,7 +214,7 @@ class KubernetesPackage(Package):
 
     def delete(self, connection: Connection, resource: Resource, current: Existing, timeout: float) -> None:
         """Deletes the object and waits until it is gone."""
-        ref = ObjectRef.from_id(_kind_of_token(resource.type), current.id)
+        ref = ObjectRef.from_id(kind_of_token(resource.type), current.id)
         document = plain(current.inputs)
         propagation = (_annotation(document, _PROPAGATION) or "background").capitalize()
         try:
@@ -289,34 +288,6 @@ class KubernetesPackage(Package):
         annotated = _annotation(document, _TIMEOUT)
         seconds = timeout or (float(annotated) if annotated and annotated.isdecimal() else _DEFAULT_TIMEOUT)
         return Waiting(seconds, connection.cancelled, lambda message: connection.tell(resource.urn, message))
-
-
-def _kind_of_token(token: str) -> ObjectKind:
-    match = _TOKEN.fullmatch(token)
-    if match is None:
-        raise ProviderError(f"{token} is no kind of Kubernetes object and is not rehearsed")
-    group, version, kind = match.group("group", "version", "kind")
-    return ObjectKind(version if group == "core" else f"{group}/{version}", kind)
-
-
-def _kind(token: str, inputs: Properties) -> tuple[ObjectKind, list[Failure]]:
-    """The kind a resource is of, and what contradicts its type token."""
-    match = _TOKEN.fullmatch(token)
-    if match is None:
-        return ObjectKind("", ""), [Failure((), f"{token} is not rehearsed: it is no kind of Kubernetes object")]
-    kind = _kind_of_token(token)
-    if kind.group == "helm.sh":
-        return kind, [Failure((), f"{token} is not rehearsed: it needs Helm; register its objects one by one")]
-    if kind.kind.endswith("Patch") and inputs.get("kind") == kind.kind.removesuffix("Patch"):
-        return kind, [Failure((), f"{token} is not rehearsed: it changes another's object")]
-    if kind.kind.endswith("List") and "items" in inputs:
-        return kind, [Failure((), f"{token} is not rehearsed; register its items one by one")]
-    failures = [
-        Failure((field,), f'{inputs.get(field)!r} is not "{wanted}", as the type {token} says')
-        for field, wanted in (("apiVersion", kind.api_version), ("kind", kind.kind))
-        if inputs.get(field) != wanted
-    ]
-    return kind, failures
 
 
 def _outputs(live: Document, inputs: Properties, manager: str) -> Properties:

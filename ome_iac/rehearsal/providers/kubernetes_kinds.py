@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ome_iac.rehearsal.providers.diffing import Path, parse
+from ome_iac.rehearsal.providers.package import ProviderError
 
 
 @dataclass(frozen=True, order=True)
@@ -56,6 +58,18 @@ class ObjectRef:
         """The reference that a Pulumi id stands for."""
         namespace, slash, name = resource_id.rpartition("/")
         return cls(kind, namespace if slash else None, name)
+
+
+_TOKEN: Final = re.compile(r"kubernetes:(?P<group>[^:/]+)/(?P<version>v[^:/]+):(?P<kind>[^:]+)")
+
+
+def kind_of_token(token: str) -> ObjectKind:
+    """The kind of a Pulumi type token such as `kubernetes:apps/v1:Deployment`; ProviderError where it is none."""
+    match = _TOKEN.fullmatch(token)
+    if match is None:
+        raise ProviderError(f"{token} is no kind of Kubernetes object and is not rehearsed")
+    group, version, kind = match.group("group", "version", "kind")
+    return ObjectKind(version if group == "core" else f"{group}/{version}", kind)
 
 
 # Kubernetes 1.36: `kubectl api-resources --namespaced=false`.

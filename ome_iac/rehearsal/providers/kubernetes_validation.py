@@ -1,14 +1,14 @@
-"""What an API server would refuse in any object, whatever its kind: names, labels, annotations."""
+"""What is refused in any object before an API server sees it: types not rehearsed, names, labels, annotations."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from ome_iac.rehearsal.providers.diffing import Path
-from ome_iac.rehearsal.providers.kubernetes_kinds import ObjectKind
-from ome_iac.rehearsal.providers.package import Failure
+from ome_iac.rehearsal.providers.kubernetes_kinds import ObjectKind, kind_of_token
+from ome_iac.rehearsal.providers.package import Failure, ProviderError
 from ome_iac.rehearsal.providers.values import Secret, Unknown, Value
 
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -17,6 +17,25 @@ _QUALIFIED: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 _NAMED_BY_A_LABEL: Final = {("", "Namespace"), ("", "Service"), ("batch", "Job")}
 _LABEL_MAPS: Final = ("matchLabels", "nodeSelector")
+
+
+def token_problems(token: str, inputs: Mapping[str, Value]) -> list[Failure]:
+    """Why a resource type cannot be rehearsed, or how the object contradicts it."""
+    try:
+        kind = kind_of_token(token)
+    except ProviderError as error:
+        return [Failure((), str(error))]
+    if kind.group == "helm.sh":
+        return [Failure((), f"{token} is not rehearsed: it needs Helm; register its objects one by one")]
+    if kind.kind.endswith("Patch") and inputs.get("kind") == kind.kind.removesuffix("Patch"):
+        return [Failure((), f"{token} is not rehearsed: it changes another's object")]
+    if kind.kind.endswith("List") and "items" in inputs:
+        return [Failure((), f"{token} is not rehearsed; register its items one by one")]
+    return [
+        Failure((field,), f'{inputs.get(field)!r} is not "{wanted}", as the type {token} says')
+        for field, wanted in (("apiVersion", kind.api_version), ("kind", kind.kind))
+        if inputs.get(field) != wanted
+    ]
 
 
 def problems(kind: ObjectKind, document: dict[str, Value]) -> list[Failure]:

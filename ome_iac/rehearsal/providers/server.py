@@ -6,31 +6,27 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import grpc  # type: ignore[import-untyped]
-from google.protobuf import any_pb2, empty_pb2  # type: ignore[import-untyped]
+from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import (
     engine_pb2,
     engine_pb2_grpc,
     plugin_pb2,
     provider_pb2,
     provider_pb2_grpc,
-    status_pb2,
 )
 
-from ome_iac.rehearsal.providers import diffing
+from ome_iac.rehearsal.providers import diffing, messages
 from ome_iac.rehearsal.providers.faults import Faults, Operation
 from ome_iac.rehearsal.providers.known_state import ids_in_checkpoint
 from ome_iac.rehearsal.providers.package import (
     Connection,
-    Difference,
     Existing,
-    Failure,
-    Naming,
     NotReadyError,
     Package,
     ProviderError,
@@ -79,11 +75,11 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
     def CheckConfig(self, request: provider_pb2.CheckRequest, context: Any) -> Any:
         """A provider's own inputs."""
         failures = self._guard(context, lambda: self._package.check_config(decode(request.news)))
-        return provider_pb2.CheckResponse(inputs=request.news, failures=_failures(failures))
+        return provider_pb2.CheckResponse(inputs=request.news, failures=messages.failures(failures))
 
     def DiffConfig(self, request: provider_pb2.DiffRequest, context: Any) -> Any:
         """Whether a changed provider is another place."""
-        return _diff_response(
+        return messages.diff_response(
             self._guard(context, lambda: self._package.diff_config(decode(request.old_inputs), decode(request.news)))
         )
 
@@ -106,22 +102,19 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     def Check(self, request: provider_pb2.CheckRequest, context: Any) -> Any:
         """Inputs with defaults, and what is wrong with them."""
-        connection, resource = self._connection(context), _resource(request)
-        naming = None
-        if request.HasField("autonaming"):
-            mode = provider_pb2.CheckRequest.AutonamingOptions.Mode.Name(request.autonaming.mode)
-            naming = Naming(request.autonaming.proposed_name, mode)
+        connection, resource = self._connection(context), messages.resource(request)
+        naming = messages.naming(request)
         inputs, failures = self._run(
             context,
             "check",
             resource,
             lambda: self._package.check(connection, resource, decode(request.olds), decode(request.news), naming),
         )
-        return provider_pb2.CheckResponse(inputs=encode(inputs), failures=_failures(failures))
+        return provider_pb2.CheckResponse(inputs=encode(inputs), failures=messages.failures(failures))
 
     def Diff(self, request: provider_pb2.DiffRequest, context: Any) -> Any:
         """Checked inputs against those last deployed."""
-        connection, resource = self._connection(context), _resource(request)
+        connection, resource = self._connection(context), messages.resource(request)
         ignored = [diffing.parse(text) for text in request.ignoreChanges]
         difference = self._guard(
             context,
@@ -129,11 +122,11 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
                 connection, resource, request.id, decode(request.old_inputs), decode(request.news)
             ),
         )
-        return _diff_response(difference.without(ignored))
+        return messages.diff_response(difference.without(ignored))
 
     def Create(self, request: provider_pb2.CreateRequest, context: Any) -> Any:
         """Makes a resource."""
-        connection, resource = self._connection(context), _resource(request)
+        connection, resource = self._connection(context), messages.resource(request)
 
         def act() -> Existing:
             return self._package.create(
@@ -145,7 +138,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     def Read(self, request: provider_pb2.ReadRequest, context: Any) -> Any:
         """A resource as it lives, for refresh and import; an empty answer says it is gone."""
-        connection, resource = self._connection(context), _resource(request)
+        connection, resource = self._connection(context), messages.resource(request)
         found = self._run(
             context,
             "read",
@@ -160,7 +153,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     def Update(self, request: provider_pb2.UpdateRequest, context: Any) -> Any:
         """Changes a resource in place."""
-        connection, resource = self._connection(context), _resource(request)
+        connection, resource = self._connection(context), messages.resource(request)
         current = Existing(request.id, decode(request.olds), decode(request.old_inputs))
 
         def act() -> dict[str, Any]:
@@ -173,7 +166,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     def Delete(self, request: provider_pb2.DeleteRequest, context: Any) -> empty_pb2.Empty:
         """Removes a resource."""
-        connection, resource = self._connection(context), _resource(request)
+        connection, resource = self._connection(context), messages.resource(request)
         current = Existing(request.id, decode(request.properties), decode(request.old_inputs))
         self._run(
             context,
@@ -215,7 +208,9 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         try:
             return act()
         except NotReadyError as error:
-            _refuse_partly(context, error)
+            status = messages.not_ready_status(error, grpc.StatusCode.UNKNOWN.value[0])
+            context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+            _refuse(context, str(error))
         except ProviderError as error:
             _refuse(context, str(error))
         except Exception as error:
@@ -250,42 +245,6 @@ class Server:
         self._server.stop(grace=None).wait()
 
 
-def _resource(request: Any) -> Resource:
-    return Resource(request.urn, request.type, request.name)
-
-
-def _failures(failures: Iterable[Failure]) -> list[provider_pb2.CheckFailure]:
-    """The path goes into the reason: beside one given apart the engine shows a value that is not the path's."""
-    return [
-        provider_pb2.CheckFailure(reason=f"{diffing.render(failure.path)}: {failure.reason}".removeprefix(": "))
-        for failure in failures
-    ]
-
-
-def _diff_response(difference: Difference) -> provider_pb2.DiffResponse:
-    kinds = provider_pb2.PropertyDiff.Kind
-    detailed = {
-        diffing.render(change.path): provider_pb2.PropertyDiff(
-            kind=kinds.Value(change.kind.upper() + ("_REPLACE" if change.path in difference.replacing else "")),
-            inputDiff=True,
-        )
-        for change in difference.changes
-    }
-    some = provider_pb2.DiffResponse.DIFF_SOME if detailed else provider_pb2.DiffResponse.DIFF_NONE
-    return provider_pb2.DiffResponse(
-        changes=some,
-        diffs=_top_level(change.path for change in difference.changes),
-        replaces=_top_level(sorted(difference.replacing, key=str)),
-        detailedDiff=detailed,
-        hasDetailedDiff=True,
-        deleteBeforeReplace=difference.delete_first,
-    )
-
-
-def _top_level(paths: Iterable[Sequence[str | int]]) -> list[str]:
-    return list(dict.fromkeys(str(path[0]) for path in paths if path))
-
-
 def _ids_in_state(state: Path, provider_urn: str) -> Callable[[str], frozenset[str]]:
     ids = ids_in_checkpoint(state, provider_urn)
     return lambda urn: ids.get(urn, frozenset())
@@ -306,19 +265,3 @@ def _teller(engine_address: str) -> Callable[[str, str], None]:
 def _refuse(context: Any, message: str) -> NoReturn:
     context.abort(grpc.StatusCode.UNKNOWN, message)
     raise AssertionError("abort raises")
-
-
-def _refuse_partly(context: Any, error: NotReadyError) -> NoReturn:
-    """The resource is there, but not well: the engine writes it down and updates it the next time."""
-    detail = any_pb2.Any()
-    detail.Pack(
-        provider_pb2.ErrorResourceInitFailed(
-            id=error.resource_id,
-            properties=encode(error.outputs),
-            inputs=encode(error.inputs),
-            reasons=[str(error)],
-        )
-    )
-    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(error), details=[detail])
-    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    _refuse(context, str(error))

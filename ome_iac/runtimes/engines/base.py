@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from packaging.version import Version
+
 from ome_iac.hardware import Gpu
 from ome_iac.models.metadata import Capability, ModelMetadata
 from ome_iac.runtimes.catalog import Catalog, Task
@@ -33,6 +35,8 @@ class Engine(ABC):
 
     port: int
     health_path = "/health"
+    minimum_capability: str
+    """The oldest CUDA compute capability that the engine's released kernels are built for."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
@@ -47,6 +51,17 @@ class Engine(ABC):
         architectures = self.catalog.architectures.get(task, frozenset())
         if model.architecture not in architectures:
             return (f"{self.name} has no {model.architecture} for {task}",)
+        return ()
+
+    def gpu_refusals(self, model: ModelMetadata, gpu: Gpu) -> tuple[str, ...]:
+        """Why the engine, in the image we run, cannot serve the model on this GPU; empty if it can."""
+        if gpu.vendor != "nvidia" or gpu.compute_capability is None:
+            return (f"{self.name} in {self.catalog.image} is built for NVIDIA GPUs",)
+        capability = Version(gpu.compute_capability)
+        if capability < Version(self.minimum_capability):
+            return (f"{gpu.name} has compute capability {capability}, {self.name} needs {self.minimum_capability}",)
+        if model.dtype == "bfloat16" and "bf16" not in gpu.teraflops:
+            return (f"{gpu.name} does not compute in bfloat16",)
         return ()
 
     def illegal_splits(self, model: ModelMetadata, tensor_parallel: int) -> tuple[str, ...]:

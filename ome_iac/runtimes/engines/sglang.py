@@ -21,6 +21,7 @@ class Sglang(Engine):
     """`python3 -m sglang.launch_server`."""
 
     port = 30000
+    minimum_capability = "7.5"
 
     def batch_limits(self, gpu: Gpu, tensor_parallel: int) -> tuple[int, int]:
         """Tokens of a prefill chunk and sequences of the largest decode graph: SGLang's defaults for the GPU."""

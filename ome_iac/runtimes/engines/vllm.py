@@ -24,6 +24,7 @@ class Vllm(Engine):
     """`vllm serve`."""
 
     port = 8000
+    minimum_capability = "7.5"
 
     def batch_limits(self, gpu: Gpu) -> tuple[int, int]:
         """Sequences and tokens of one batch: vLLM's own defaults for the GPU (EngineArgs.get_batch_defaults)."""
