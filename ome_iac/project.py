@@ -11,7 +11,6 @@ import yaml
 
 from ome_iac.models.lock import Lock
 from ome_iac.models.metadata import ModelMetadata
-from ome_iac.models.read import read_model
 from ome_iac.planning.plan import Plan
 from ome_iac.planning.planner import plan_stack
 from ome_iac.problems import Problem, ProblemsError, did_you_mean
@@ -133,7 +132,7 @@ def read_models(project: Project, stack: Stack, lock_file: Path, problems: list[
         uri = model.spec.storage.storage_uri
         locked = lock.get(uri)
         try:
-            found[uri] = locked or read_model(uri, base=model.folder or project.root)
+            found[uri] = locked or _read(uri, model.folder or project.root)
         except ProblemsError as error:
             problems.extend(
                 Problem(
@@ -145,3 +144,10 @@ def read_models(project: Project, stack: Stack, lock_file: Path, problems: list[
                 for item in error.problems
             )
     return found
+
+
+def _read(uri: str, base: Path) -> ModelMetadata:
+    # Imported here because a locked stack reads nothing.
+    from ome_iac.models.read import read_model
+
+    return read_model(uri, base=base)

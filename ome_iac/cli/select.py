@@ -125,7 +125,8 @@ def _namespace(model: ModelDocument, runtimes: Sequence[RuntimeDocument]) -> str
 
 def _notes(model: ModelDocument, runtimes: Sequence[RuntimeDocument]) -> Iterator[str]:
     """What the profile takes as OME does, and a person would want to know."""
-    for document in (model, *runtimes):
+    documents: list[ModelDocument | RuntimeDocument] = [model, *runtimes]
+    for document in documents:
         for fault in document.faults():
             yield str(fault)
     times = Counter((runtime.label, runtime.metadata.namespace or "") for runtime in runtimes)

@@ -52,6 +52,7 @@ GGML_TYPES = {
     34: ("TQ1_0", 256, 54),
     35: ("TQ2_0", 256, 66),
     39: ("MXFP4", 32, 17),
+    40: ("NVFP4", 64, 36),
 }
 """ggml's number of a type to its name, the values in a block, and the bytes of a block."""
 

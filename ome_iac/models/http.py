@@ -61,7 +61,7 @@ class HttpReader:
         self.retries = retries or Retries()
         self.explain = explain
         self._resume_at = 0.0
-        self._trust: ssl.SSLContext | None = None
+        self._routes: dict[tuple[str, str], dict[str, Any]] = {}
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=CONNECTIONS, limit_per_host=CONNECTIONS_TO_A_HOST)
@@ -150,17 +150,17 @@ class HttpReader:
     def _route(self, url: str) -> dict[str, Any]:
         """TLS trust as the machine has it, and the proxy of the environment."""
         address = urlsplit(url)
-        route: dict[str, Any] = {}
-        if address.scheme == "https":
-            if self._trust is None:
+        key = (address.scheme, address.hostname or "")
+        if key not in self._routes:
+            route = self._routes[key] = {}
+            if address.scheme == "https":
                 import truststore
 
-                self._trust = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            route["ssl"] = self._trust
-        proxy = getproxies().get(address.scheme)
-        if proxy and not proxy_bypass(address.hostname or ""):
-            route["proxy"] = proxy
-        return route
+                route["ssl"] = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            proxy = getproxies().get(address.scheme)
+            if proxy and not proxy_bypass(key[1]):
+                route["proxy"] = proxy
+        return self._routes[key]
 
 
 class _Transient(Exception):  # noqa: N818 - a signal

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from ome_iac.problems import Problem
 from ome_iac.spec.document import OME, Document, Part
@@ -20,12 +21,16 @@ _POWERS = {
 }
 _QUANTITY = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:([KMGTPE]i|[numkMGTPE])|[eE]([+-]?[0-9]+))?")
 
-Quantity = Annotated[
-    str,
-    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
-    StringConstraints(pattern=rf"^{_QUANTITY.pattern}$"),
-    Field(description='a Kubernetes quantity: "80Gi", "3350", "2.5"'),
-]
+def _as_written(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str) and _QUANTITY.fullmatch(value):
+        return value
+    raise PydanticCustomError("quantity", 'must be a Kubernetes quantity such as "80Gi" or "2.5"')
+
+
+Quantity = Annotated[str, BeforeValidator(_as_written)]
+"""A number with a unit of Kubernetes', as text."""
 
 
 def quantity(text: str) -> Decimal:

@@ -27,7 +27,12 @@ class Part(BaseModel):
     """A part of a document: frozen, camelCase, unknown fields are errors."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, protected_namespaces=()
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        protected_namespaces=(),
+        defer_build=True,  # most previews use few of the kinds
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -81,7 +81,7 @@ class InferenceService(Document):
         return self.metadata.namespace or "default"
 
 
-HONOURED: dict[str, Any] = {
+HONOURED: dict[str, set[str]] = {
     "model": {"name", "kind", "apiGroup"},
     "runtime": {"name", "apiGroup"},
     "engine": {"minReplicas", "maxReplicas", "labels", "annotations"},
@@ -91,14 +91,12 @@ HONOURED: dict[str, Any] = {
 
 
 def unsupported(service: InferenceService) -> list[str]:
-    """Dotted paths of what the document sets and the planner cannot honour yet, in the order of the schema.
+    """Dotted paths, sorted, of what the document sets and the planner cannot honour yet.
 
     OME's own annotations count: each changes what OME does. So does `minReplicas: 0`, which asks for scale-to-zero.
     """
-    written = service.to_yaml_data()
-    spec = written["spec"]
     paths = []
-    for field, value in spec.items():
+    for field, value in service.to_yaml_data()["spec"].items():
         if field not in HONOURED:
             paths.append(f"spec.{field}")
         else:
@@ -108,7 +106,7 @@ def unsupported(service: InferenceService) -> list[str]:
     domains = {key: key.partition("/")[0] for key in service.metadata.annotations}
     paths.extend(
         f"metadata.annotations.{key}"
-        for key, domain in sorted(domains.items())
+        for key, domain in domains.items()
         if domain == "ome.io" or domain.endswith(".ome.io")
     )
-    return paths
+    return sorted(paths)

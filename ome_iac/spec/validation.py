@@ -136,6 +136,8 @@ def _field_at(kind: type[pydantic.BaseModel], loc: tuple[int | str, ...]) -> tup
     for index, key in enumerate(loc):
         if model is None:
             return None, None
+        if isinstance(key, int):
+            continue
         by_alias = {info.alias or name: info for name, info in model.model_fields.items()}
         if key not in by_alias:
             if field is not None and index < len(loc) - 1:  # a discriminator's value

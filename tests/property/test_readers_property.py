@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ome_iac.models.uri import GRAMMAR, parse_uri
 from ome_iac.problems import ProblemsError
 from tests.fuzz.targets import TARGETS, corpus
-from tests.make_weights import DEEPSEEK_V3, GPT_OSS_120B, LLAMA_TINY, QWEN_2_5_7B_AWQ
+from tests.published_models import DEEPSEEK_V3, GPT_OSS_120B, LLAMA_TINY, QWEN_2_5_7B_AWQ
 
 patient = settings(deadline=None)
 SMALL_DEEPSEEK = DEEPSEEK_V3 | {"n_routed_experts": 8}

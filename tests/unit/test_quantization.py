@@ -307,7 +307,7 @@ def test_gguf_counts_values_and_names_its_type() -> None:
     assert made.parameters is not None
     assert made.parameters.total == 1024 * 256 + 256 + 2 * 256 * (256 + 128 + 512)
     assert made.quantization is not None
-    assert (made.quantization.method, made.quantization.bits) == ("gguf", 6)
+    assert (made.quantization.method, made.quantization.bits) == ("gguf", 4)
     assert made.format == "gguf"
     assert made.context_length == 4096
     assert [(one.heads, one.kv_heads, one.head_dim) for one in made.attention] == [(8, 4, 32)]

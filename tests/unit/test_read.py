@@ -11,7 +11,8 @@ import pytest
 from ome_iac.models.metadata import ModelMetadata
 from ome_iac.models.read import read_config, read_model
 from ome_iac.problems import ProblemsError
-from tests.make_weights import LLAMA_TINY, MODELS, llama_tensors, make_weights, write_safetensors, write_sharded
+from tests.make_weights import MODELS, make_weights, write_safetensors, write_sharded
+from tests.published_models import LLAMA_TINY, llama_tensors
 
 
 def read(folder: Path) -> ModelMetadata:

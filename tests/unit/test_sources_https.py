@@ -73,3 +73,12 @@ def test_a_password_of_netrc_is_sent(server: FileServer, tmp_path: Path) -> None
 def test_passing_trouble(server: FileServer) -> None:
     server.fail(r".", 503, times=3)
     assert read(f"{server.url}/one").weights is not None
+
+
+def test_the_proxy_of_the_environment_is_used(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file server stands in for a proxy: it is asked for the whole address of a host that does not exist."""
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.setenv("no_proxy", "")
+    model = read("http://models.invalid/one")
+    assert model.weights is not None
+    assert server.seen

@@ -84,12 +84,12 @@ def read_shapes(table: TensorTable, predictors: frozenset[int]) -> Shapes:
 
 
 def _module(tensor: TensorInfo, table: TensorTable) -> tuple[str, int | None]:
-    """The module a weight belongs to, and how many outputs it has."""
+    """The module a weight belongs to, and how many outputs it has; None where its packing is flat."""
     base, _, last = tensor.name.rpartition(".")
     if last == "qweight":
         scales = table.get(base + ".scales")
         return base, scales.shape[1] if scales is not None and len(scales.shape) == 2 else None
-    if last in ("weight", "weight_packed", "W_q") and tensor.shape:
+    if last in ("weight", "weight_packed") and tensor.shape and tensor.name + ".absmax" not in table:
         return base, tensor.shape[0]
     return base, None
 

@@ -8,13 +8,11 @@ from functools import lru_cache
 
 from ome_iac.spec.sizes import UNITS
 
-# Digits may be grouped by single underscores, in the hexadecimal form also after the 0x.
-_DECIMAL = re.compile(r"[+-]?(?:D(?:\.D?)?|\.D)(?:[eE][+-]?D)?".replace("D", r"[0-9]+(?:_[0-9]+)*"))
-_HEXADECIMAL = re.compile(
-    r"[+-]?0[xX](?:_?H(?:\.H?)?|\.H)[pP][+-]?D".replace("H", r"[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*").replace(
-        "D", r"[0-9]+(?:_[0-9]+)*"
-    )
-)
+# Single underscores may stand between digits, in the hexadecimal form also after the 0x.
+_DIGITS = r"(?:[0-9]+(?:_[0-9]+)*)"
+_HEX_DIGITS = r"(?:[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*)"
+_DECIMAL = re.compile(rf"[+-]?(?:{_DIGITS}(?:\.{_DIGITS}?)?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?")
+_HEXADECIMAL = re.compile(rf"[+-]?0[xX](?:_?{_HEX_DIGITS}(?:\.{_HEX_DIGITS}?)?|\.{_HEX_DIGITS})[pP][+-]?{_DIGITS}")
 _SPECIAL = re.compile(r"[+-]?inf(?:inity)?|nan", re.IGNORECASE | re.ASCII)
 
 

@@ -60,7 +60,7 @@ def _words(text: str, sign: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _number(digits: str) -> int | None:
-    if not _NUMBER.fullmatch(digits):
+    if len(digits) > len(str(_LARGEST)) or not _NUMBER.fullmatch(digits):
         return None
     number = int(digits)
     return number if number <= _LARGEST else None
