@@ -1,7 +1,7 @@
 # make quickstart: from nothing to a deployed stack, in rehearsal.   make test: every test.   make check: style and types.
 SHELL := /bin/bash -eu -o pipefail
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart check test lock catalog-check clean
+.PHONY: help setup quickstart check test lock catalog-check fuzz clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -49,6 +49,7 @@ check: .venv/.ready ## Style and types.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/mypy
+	@for generator in docs/generate_*.py; do $(BIN)/python $$generator --check; done
 
 test: setup ## Every test.
 	@$(BIN)/pytest -n 2
@@ -61,5 +62,9 @@ lock: ## Renew the locked requirements.
 catalog-check: .venv/.ready ## Hold the engine catalogue against the released wheels (downloads them).
 	@$(BIN)/python tools/refresh_catalog.py --check $$(cd ome_iac/runtimes/catalog && ls *.yaml | sed 's/\.yaml$$//; s/-\([^-]*\)$$/==\1/')
 
+fuzz: ## Fuzz every reader for a minute each, in an environment of its own.
+	@$(PYTHON) -m venv .venv-fuzz && .venv-fuzz/bin/pip install -q --disable-pip-version-check atheris pydantic pyyaml
+	@for target in safetensors gguf config lock index card; do .venv-fuzz/bin/python -m tests.fuzz $$target -max_total_time=60; done
+
 clean: ## Remove the environment and the rehearsal's state.
-	rm -rf .venv .rehearsal stacks/quickstart/weights
+	rm -rf .venv .venv-fuzz .rehearsal stacks/quickstart/weights

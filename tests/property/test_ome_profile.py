@@ -77,7 +77,10 @@ def test_the_order_of_runtimes_never_matters(wanted: Any, runtimes: Any, asking:
 def test_each_runtime_in_reach_is_a_candidate_or_has_a_reason(wanted: Any, runtimes: Any, asking: Any) -> None:
     chosen = select(model(**wanted), runtimes, asking)
     reach = sorted((r.KIND != "ServingRuntime", r.name) for r in runtimes if r.metadata.namespace != "other")
-    assert sorted((found.cluster, found.name) for found in (*chosen.candidates, *chosen.rejected)) == reach
+    assert (
+        sorted([(c.cluster, c.name) for c in chosen.candidates] + [(r.cluster, r.name) for r in chosen.rejected])
+        == reach
+    )
     assert all(rejection.reasons for rejection in chosen.rejected)
     assert chosen.selected == (chosen.candidates[0].name if chosen.candidates else None)
     assert (chosen.error is None) == bool(chosen.candidates)

@@ -14,7 +14,7 @@ from ome_iac.spec.document import Document
 from ome_iac.spec.models import ModelDeclaration, ModelDocument
 from ome_iac.spec.runtimes import RuntimeDocument
 from ome_iac.spec.validation import parse_as_written
-from ome_iac.spec.yaml_documents import Origin, RawDocument
+from ome_iac.spec.yaml_documents import Origin, RawDocument, read_documents
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 D = TypeVar("D", bound=Document)
@@ -58,3 +58,16 @@ def service(spec: dict[str, Any], annotations: dict[str, str] | None = None, nam
 def entry(name: str = "safetensors", **fields: Any) -> dict[str, Any]:
     """A supported format that is open to auto-selection."""
     return {"modelFormat": {"name": name}, "autoSelect": True, **fields}
+
+
+def documents(folder: Path, kinds: Mapping[str, type[Document]], wanted: type[D]) -> list[D]:
+    """Those of these kinds in the files below the folder, in the order of their paths."""
+    problems: list[Problem] = []
+    found = [
+        parse_as_written(raw, problems, kinds)
+        for path in sorted(folder.rglob("*.yaml"))
+        for raw in read_documents(path, path.name, problems)
+        if raw.data.get("kind") in kinds
+    ]
+    assert problems == []
+    return [document for document in found if isinstance(document, wanted)]

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from ome_iac.planning.ome_profile import Selection, as_applied, check, select
-from tests.unit.ome_documents import entry, model, runtime, service, shared
+from ome_iac.planning.ome_profile.documents import MODELS, RUNTIMES
+from ome_iac.spec.models import ModelDocument
+from ome_iac.spec.runtimes import RuntimeDocument
+from tests.unit.ome_documents import documents, entry, model, runtime, service, shared
 
 SAFETENSORS = {"modelFormat": {"name": "safetensors"}}
 PROBES = 47
@@ -277,3 +280,12 @@ def test_no_runtime_at_all() -> None:
 def test_the_last_of_one_name_is_what_a_cluster_holds() -> None:
     first, last = (runtime("r", {"modelSizeRange": {"min": low, "max": "9B"}}) for low in ("1B", "2B"))
     assert as_applied([first, runtime("q", {}), last]) == [last, runtime("q", {})]
+
+
+def test_ome_finds_a_runtime_for_28_of_its_207_models() -> None:
+    """And 166 of them it does not look at, because they declare no format."""
+    runtimes = as_applied(documents(shared("ome/runtimes"), RUNTIMES, RuntimeDocument))
+    answers = [select(m.spec, runtimes) for m in documents(shared("ome/models"), MODELS, ModelDocument)]
+    assert (len(runtimes), len(answers)) == (203, 207)
+    assert sum(answer.selected is not None for answer in answers) == 28
+    assert sum("modelFormat.name" in (answer.error or "") for answer in answers) == 166

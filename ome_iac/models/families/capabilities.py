@@ -93,7 +93,7 @@ def _modalities(files: ConfigFiles, raw: Mapping[str, Any], levels: Levels, fami
         found[Capability.VISION] = _config(levels.vision.path)
     elif "img_processor" in raw or raw.get("image_token_index") or raw.get("image_token_id"):
         found[Capability.VISION] = _config("image tokens in the config")
-    elif "image_processor_type" in image and _GENERATES.search(str((levels.outer.items("architectures") or ("",))[0])):
+    elif "image_processor_type" in image and _GENERATES.search(str((levels.top.items("architectures") or ("",))[0])):
         found[Capability.VISION] = _config(
             f"image_processor_type {image['image_processor_type']}", "preprocessor_config.json"
         )

@@ -85,7 +85,7 @@ def describe(files: ConfigFiles, tensors: TensorTable | None) -> Description:
     _texts(files, raw, levels, architecture, alone, header, findings)
     for capability, evidence in proven.items():
         findings.provenance[f"capabilities.{capability}"] = evidence
-    if not proven and not findings.missing and architecture:
+    if not proven and architecture:
         findings.missing.append(f"capabilities: nothing known follows from architecture {architecture}")
     if Capability.COMPLETION in proven and Capability.CHAT not in proven and not files.files and not files.gguf:
         findings.missing.append(
@@ -131,7 +131,7 @@ def _config_of(files: ConfigFiles) -> tuple[Mapping[str, Any], str]:
 
 
 def _architecture(levels: Levels) -> str:
-    names = levels.outer.items("architectures") or levels.text.items("architectures")
+    names = levels.top.items("architectures") or levels.text.items("architectures")
     return str(names[0]) if names else ""
 
 

@@ -187,6 +187,9 @@ _TOWER_KEYS = (
 )
 """Keys of a flat config that say there is a tower, or a generator, beside the language model."""
 
+_SPEAKERS = ("talker_config", "token2wav_config", "code2wav_config", "tts_config")
+"""Keys of a model that speaks; its speaking half has weights of its own."""
+
 _WITHOUT_POOLING_HEAD = frozenset({"gemma3", "paligemma", "llava_onevision", "cohere2_vision", "aya_vision"})
 """Joined models that store SigLIP without its pooling head."""
 
@@ -213,6 +216,8 @@ def with_towers(levels: Levels, layout: Layout) -> Layout:
         if beside is None:
             return layout
         raise UnknownError([f"the tensor shapes of {beside} in {levels.outer.notes.file} are not known"])
+    if speaker := next((key for key in _SPEAKERS if levels.top.raw.get(key)), None):
+        raise UnknownError([f"the tensor shapes of {speaker} in {levels.outer.notes.file} are not known"])
     if outer not in PROJECTORS:
         raise UnknownError(
             [f"what model_type {outer or '(none)'} has between its towers and its language model is not known"]

@@ -99,8 +99,13 @@ AUDIO_TYPES: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Levels:
-    """A config and its levels. `outer` is the level that joins text and towers; `text` may be `outer` itself."""
+    """A config and its levels.
 
+    `top` is the whole, `outer` the level that joins text and towers (`top`, or Qwen-Omni's `thinker_config`); `text`
+    may be `outer` itself.
+    """
+
+    top: Config
     outer: Config
     text: Config
     vision: Config | None
@@ -109,8 +114,7 @@ class Levels:
 
 def levels_of(raw: Mapping[str, Any], notes: Notes, override: Mapping[str, Any] | None = None) -> Levels:
     """Find the levels; `override` replaces keys of the text level (what the weights' headers say instead)."""
-    outer = _level(raw, notes, "", "")
-    text = outer
+    top = outer = text = _level(raw, notes, "", "")
     for _ in range(3):  # Qwen-Omni nests twice: thinker_config.text_config
         key = next((key for key in TEXT_KEYS if isinstance(text.raw.get(key), Mapping) and text.raw[key]), None)
         if key is None:
@@ -127,7 +131,7 @@ def levels_of(raw: Mapping[str, Any], notes: Notes, override: Mapping[str, Any] 
         text = Config({**text.raw, **override}, text.defaults, notes, text.path, text.model_type)
     vision = _tower(outer, notes, VISION_KEYS, VISION_TYPES)
     audio = _tower(outer, notes, AUDIO_KEYS, AUDIO_TYPES)
-    return Levels(outer, text, vision, audio)
+    return Levels(top, outer, text, vision, audio)
 
 
 def _level(raw: object, notes: Notes, path: str, default_type: str) -> Config:

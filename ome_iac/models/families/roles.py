@@ -45,7 +45,7 @@ _WORDS: tuple[tuple[Role, re.Pattern[str]], ...] = tuple(
         ),
         (
             Role.AUDIO,
-            r"audio_tower|audio_encoder|audio_model|audio|audio_embed|apm|speech_encoder|talker|token2wav|code2wav",
+            r"audio_tower|audio_encoder|audio_model|audio|audio_embed|apm|speech_encoder|talker|token2wav|code2wav|conv1|conv2",
         ),
         (
             Role.SHARED_EXPERT,
@@ -65,7 +65,8 @@ _WORDS: tuple[tuple[Role, re.Pattern[str]], ...] = tuple(
             Role.EMBEDDING,
             r"embed_tokens(?:_per_layer)?|wte|wpe|word_embeddings?|tok_embeddings|embed_in|embed_positions"
             r"|position_embeddings?|token_type_embeddings?|embeddings?|shared|token_embd|position_embd|token_types"
-            r"|per_layer_token_embd|tok_embed|in_out_embed|token_embedding|position_embedding",
+            r"|per_layer_token_embd|tok_embed|project_in|project_out|embed_proj|rel_embeddings|embeddings_project"
+            r"|embedding_hidden_mapping_in|in_out_embed|token_embedding|position_embedding",
         ),
     )
 )
