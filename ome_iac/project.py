@@ -14,7 +14,7 @@ from ome_iac.models.metadata import ModelMetadata
 from ome_iac.planning.plan import Plan
 from ome_iac.planning.planner import plan_stack
 from ome_iac.problems import Problem, ProblemsError, did_you_mean
-from ome_iac.spec.services import InferenceService
+from ome_iac.spec.services import InferenceService, unsupported
 from ome_iac.spec.stack import Stack, load_stack
 
 NAMESPACE = "ome-iac:"
@@ -106,11 +106,24 @@ def plan_project(project: Project, settings: Settings) -> Plan:
     """Read, check and decide a stack; raises `ProblemsError` with everything that is wrong."""
     folder = project.stacks / settings.folder
     stack, problems = load_stack(settings.stack, folder, project.shown(folder))
+    stack = _without_unsupported(stack, problems)
     metadata = read_models(project, stack, folder / "ome.lock", problems)
     plan, more = plan_stack(stack, metadata)
     if plan is None or problems:
         raise ProblemsError([*problems, *more])
     return plan
+
+
+def _without_unsupported(stack: Stack, problems: list[Problem]) -> Stack:
+    """The stack without the services that ask for what this version cannot do; each such field becomes a problem."""
+    asked = [(service, paths) for service in stack.of(InferenceService) if (paths := unsupported(service))]
+    problems += (
+        service.problem(path, "is a field of OME's that this version cannot carry out", "leave it out")
+        for service, paths in asked
+        for path in paths
+    )
+    refused = {id(service) for service, _ in asked}
+    return replace(stack, documents=tuple(item for item in stack.documents if id(item) not in refused))
 
 
 def read_models(project: Project, stack: Stack, lock_file: Path, problems: list[Problem]) -> dict[str, ModelMetadata]:

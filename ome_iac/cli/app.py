@@ -7,6 +7,7 @@ import typer
 from ome_iac.cli import cluster, deploy, engine, model
 from ome_iac.cli.lock import lock
 from ome_iac.cli.plan import plan
+from ome_iac.cli.select import select
 
 app = typer.Typer(
     help="Plan, prove and deploy large language models on OKE with Pulumi.",
@@ -22,6 +23,7 @@ app.command()(deploy.destroy)
 app.command()(deploy.outputs)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(deploy.rehearse)
 app.command()(lock)
+app.command()(select)
 app.add_typer(model.app, name="model")
 app.add_typer(engine.app, name="engine")
 app.add_typer(cluster.app, name="cluster")

@@ -108,6 +108,14 @@ def test_a_folder_outside_any_project_is_said(tmp_path_factory: pytest.TempPathF
         Project.find(tmp_path_factory.mktemp("empty"))
 
 
+def test_a_field_of_omes_that_cannot_be_carried_out_is_never_ignored(project: Project) -> None:
+    chat = service("routed", "small", router={"minReplicas": 1}, engine={"minReplicas": 0})
+    write(project.stacks / "team", chat, file="more.yaml")
+    text = problems_of(project)
+    assert "InferenceService/routed spec.router: is a field of OME's" in text
+    assert "InferenceService/routed spec.engine.minReplicas" in text
+
+
 def test_a_lock_that_was_edited_is_refused_with_its_line(project: Project) -> None:
     lock = project.stacks / "team" / "ome.lock"
     lock.write_text(lock.read_text().replace("8030261248", "8030261249"))

@@ -87,9 +87,9 @@ class Layer:
 class Layout:
     """A whole model as its config describes it.
 
-    `layers` lie under `prefix`; every other weight has its full name. `towers` are vision and audio encoders and what
-    joins them to the language model, `predictors` the multi-token-prediction layers. `head` is empty where it is `tied`
-    to the embedding, and in a model that has none.
+    `layers` lie under `prefix`; all other weights have full names, and the first embedding is the input table. `towers`
+    are vision and audio encoders and what joins them to the language model, `predictors` the multi-token-prediction
+    layers. `head` is empty where it is `tied` to the embedding, and in a model that has none.
     """
 
     hidden: int

@@ -16,6 +16,9 @@ from ome_iac.models.metadata import Evidence, Source
 LARGEST = 2**40
 """No dimension of a published model comes near it; more is garbage, not a model."""
 
+LONGEST = 10_000
+"""No list in a config that decides anything is longer than its layers."""
+
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "hidden_size": ("n_embd", "d_model", "model_dim", "dim"),
     "num_hidden_layers": ("n_layer", "n_layers", "num_layers", "num_transformer_layers", "depth", "encoder_layers"),
@@ -196,6 +199,9 @@ class Config:
             return ()
         if not isinstance(value, list | tuple):
             self.notes.wrong(self._at(key), value, "a list")
+            return ()
+        if len(value) > LONGEST:
+            self.notes.wrong(self._at(key), value, f"a list of at most {LONGEST:,}")
             return ()
         return tuple(value)
 

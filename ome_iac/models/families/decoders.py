@@ -63,6 +63,12 @@ def bounded(config: Config, key: str, most: int) -> int:
     return value
 
 
+def refuse_more_than_any_model_has(config: Config, weights: int) -> None:
+    """Raises UnknownError where a config asks for more tensors than there can be."""
+    if weights > MAX_WEIGHTS:
+        raise UnknownError([f"{config.notes.file} asks for more than {MAX_WEIGHTS:,} tensors: no model has as many"])
+
+
 def reach(config: Config, layer: int) -> tuple[AttentionKind, int | None]:
     """How far the layer's attention looks: its kind and its window in tokens.
 
@@ -195,10 +201,7 @@ def decoder(
             mixers(config, recipe, size, index), _same(layers, feed(config, recipe, size, index)), norms + rest
         )
         weights += sum(1 for _ in layer.weights())
-        if weights > MAX_WEIGHTS:
-            raise UnknownError(
-                [f"{config.notes.file} asks for more than {MAX_WEIGHTS:,} tensors: no model has as many"]
-            )
+        refuse_more_than_any_model_has(config, weights)
         layers.append(layer)
     embeddings: list[Weight] = [("model.embed_tokens.weight", (size.vocabulary, size.hidden))]
     if recipe.positions is not None:

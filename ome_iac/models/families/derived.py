@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterator
 
 from ome_iac.models.families.blocks import Layout, Shape
-from ome_iac.models.families.quantization import Declared, is_skipped
+from ome_iac.models.families.quantization import Declared
 from ome_iac.models.families.roles import place
+from ome_iac.models.families.skipping import Skipped
 from ome_iac.models.metadata import Quantization, Role
 from ome_iac.models.safetensors import BITS
 from ome_iac.models.tensors import TensorTable
@@ -36,9 +37,9 @@ def derive(layout: Layout, dtype: str, declared: Declared) -> TensorTable:
     """The table of a layout whose plain weights are of `dtype` (safetensors' name)."""
     table = TensorTable()
     quantization = declared.quantization
-    cache: dict[tuple[Shape, bool], bool] = {}
+    skipped = Skipped(declared.skipped)
     for name, shape in layout.weights():
-        if quantization is not None and _is_packed(name, shape, declared, cache):
+        if quantization is not None and _is_packed(name, shape, skipped):
             stored = _packed(name, shape, dtype, quantization)
         else:
             stored = iter([(name, dtype, shape)])
@@ -48,12 +49,12 @@ def derive(layout: Layout, dtype: str, declared: Declared) -> TensorTable:
     return table
 
 
-def _is_packed(name: str, shape: Shape, declared: Declared, cache: dict[tuple[Shape, bool], bool]) -> bool:
+def _is_packed(name: str, shape: Shape, skipped: Skipped) -> bool:
     if len(shape) < 2 or name.endswith((".bias", "_bias", "conv1d.weight", "A_log")):
         return False
     if place(name)[0].role not in _PACKED_ROLES:
         return False
-    return not (declared.skipped and is_skipped(name.removesuffix(".weight"), declared.skipped))
+    return not (skipped and skipped.covers(name.removesuffix(".weight")))
 
 
 def _packed(name: str, shape: Shape, dtype: str, quantization: Quantization) -> Iterator[Stored]:

@@ -103,7 +103,7 @@ def describe(files: ConfigFiles, tensors: TensorTable | None) -> Description:
 
 
 def derived_tensors(files: ConfigFiles) -> TensorTable | None:
-    """The tensors the model should have, by its config alone: names, dtypes, shapes and bytes as its family stores them.
+    """The tensors the model should have by its config alone: names, dtypes, shapes, bytes, as its family stores them.
 
     None where the family, the dtype or the way the quantization stores its weights is not known.
     """

@@ -103,7 +103,7 @@ def _translating(config: Config, *, offset: int, audio: bool) -> Layout:
     encoding = Layer(
         (mixer(heads, "self_attn", "encoder"),), Feed(mlp(hidden, inner, gated=False, bias=True)), norms[:4]
     )
-    before: list[Weight] = []
+    before: list[Weight] = [("decoder.embed_tokens.weight", (vocabulary, hidden))]
     if audio:
         mels = config.positive("num_mel_bins", 80)
         before += [("encoder.conv1.weight", (hidden, mels, 3)), ("encoder.conv1.bias", (hidden,))]
@@ -119,7 +119,6 @@ def _translating(config: Config, *, offset: int, audio: bool) -> Layout:
         ("encoder.embed_positions.weight", (rows[0], hidden)),
         ("decoder.embed_positions.weight", (rows[1], hidden)),
     ]
-    before.append(("decoder.embed_tokens.weight", (vocabulary, hidden)))
     for index in range(deep):
         before += _named(f"encoder.layers.{index}", encoding.weights())
     deep, heads, inner = stack("decoder")

@@ -20,7 +20,7 @@ def gemma3n(config: Config) -> Layout:
     size = sizes(config)
     config.need("hidden_size_per_layer_input", "vocab_size_per_layer_input", "altup_num_inputs", "laurel_rank")
     hidden, side = size.hidden, config.positive("hidden_size_per_layer_input")
-    inputs, rank = config.positive("altup_num_inputs"), config.positive("laurel_rank")
+    inputs, rank = bounded(config, "altup_num_inputs", 64), config.positive("laurel_rank")
     inner = config.value("intermediate_size")
 
     def mixers(config: Config, recipe: Recipe, size: Sizes, layer: int) -> tuple[Mixer, ...]:

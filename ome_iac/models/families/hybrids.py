@@ -12,6 +12,7 @@ from ome_iac.models.families.decoders import (
     bounded,
     decoder,
     feed_forward,
+    refuse_more_than_any_model_has,
     routed,
     self_attention,
     sizes,
@@ -301,6 +302,7 @@ def nemotron_h(config: Config) -> Layout:
         else:
             feed = _nemotron_experts(config, hidden)
         kinds[letter] = Layer(mixers, feed, rest)
+    refuse_more_than_any_model_has(config, sum(len(kinds[letter].feed.weights) for letter in pattern))
     tied = config.flag("tie_word_embeddings")
     return Layout(
         hidden,

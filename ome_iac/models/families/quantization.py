@@ -6,7 +6,6 @@ Declared in `quantization_config` (config.json), `hf_quant_config.json` (ModelOp
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -266,23 +265,3 @@ def _common(sizes: Counter[int]) -> int | None:
 
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31 else None
-
-
-def is_skipped(name: str, skipped: tuple[str, ...]) -> bool:
-    """Whether a module is among those left unquantized: an exact name, a `re:` pattern, a glob, or a part of the path.
-
-    A pattern that could take long to match is no pattern a publisher writes; it skips nothing.
-    """
-    for pattern in skipped:
-        if len(pattern) > 200 or pattern.count("*") > 6:
-            continue
-        if not pattern.startswith("re:"):
-            pattern = rf"re:(?:.*\.)?{re.escape(pattern).replace(re.escape('*'), '.*')}(?:\..*)?$"
-        elif re.search(r"[)\]}][*+{]|[+{]", pattern):
-            continue
-        try:
-            if re.match(pattern[3:], name):
-                return True
-        except re.error:
-            continue
-    return False

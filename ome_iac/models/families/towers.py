@@ -195,7 +195,7 @@ def qwen3_vl(config: Config) -> list[Weight]:
         *stacked("blocks", block(width, config.positive("intermediate_size")), depth(config)),
         *_merger("merger", width, out, config, "layer"),
     ]
-    for index in range(len(config.items("deepstack_visual_indexes"))):
+    for index in range(min(len(config.items("deepstack_visual_indexes")), MAX_DEPTH)):
         prefix = f"deepstack_merger_list.{index}"
         weights += [
             *norm(f"{prefix}.norm", wide, "layer"),
