@@ -24,6 +24,7 @@ class Model(pulumi.ComponentResource):
             "weightsGiB": round(facts.weights.bytes / GIB, 2) if facts.weights else None,
             "quantization": facts.quantization.method if facts.quantization else None,
             "contextLength": facts.context_length,
+            "notes": list(args.notes),
             "capabilities": [str(capability) for capability in facts.capabilities],
         }
         super().__init__("ome-iac:index:Model", name, inputs, opts)

@@ -66,6 +66,7 @@ class ModelPlan(Decision):
     kind: str
     namespace: str | None
     metadata: ModelMetadata
+    notes: tuple[str, ...] = Field(description="what was found wrong with it, and what its document contradicts")
 
 
 class RuntimePlan(Decision):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ome_iac.models.metadata import ModelMetadata
 from ome_iac.planning.candidates import Candidate, Demand, Search, demand_of, search
+from ome_iac.planning.declared import contradictions
 from ome_iac.planning.plan import ModelPlan, Plan, Rejection, RuntimePlan, ServicePlan, Volume
 from ome_iac.planning.pools import Pool, declared_pools
 from ome_iac.planning.workload import host_resources, scratch_bytes, startup_of, volume_of
@@ -62,6 +63,7 @@ def plan_stack(stack: Stack, metadata: Mapping[str, ModelMetadata]) -> tuple[Pla
                     kind=model.KIND,
                     namespace=(model.metadata.namespace or "default") if isinstance(model, BaseModel) else None,
                     metadata=metadata[model.spec.storage.storage_uri],
+                    notes=_model_notes(model, metadata[model.spec.storage.storage_uri]),
                 )
                 for model in stack.models
                 if model.spec.storage.storage_uri in metadata
@@ -77,6 +79,10 @@ def plan_stack(stack: Stack, metadata: Mapping[str, ModelMetadata]) -> tuple[Pla
         ),
         [],
     )
+
+
+def _model_notes(model: AnyModel, read: ModelMetadata) -> tuple[str, ...]:
+    return (*contradictions(model.spec, read), *read.warnings)
 
 
 def _wanted(

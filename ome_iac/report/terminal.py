@@ -78,7 +78,7 @@ def _service_lines(plan: Plan, service: ServicePlan, everything: bool) -> Iterat
     yield _row("starts", f"in about {_duration(start.expected_seconds)} ({start.bandwidth_source})")
     yield _row("why", service.why)
     yield from _rejections(plan, service, everything)
-    for note in service.notes:
+    for note in (*plan.model(service.model).notes, *service.notes):
         yield _row("note", f"[yellow]{escape(note)}[/]")
 
 

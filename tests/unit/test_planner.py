@@ -281,3 +281,10 @@ def test_only_used_runtimes_and_read_models_are_in_the_plan(tmp_path: Path) -> N
     plan = decide(tmp_path, pool("h100", "BM.GPU.H100.8"), service("chat", "small"), facts=FACTS)
     assert [runtime.engine for runtime in plan.runtimes] == ["vllm"]
     assert plan.cost_per_hour == 80.0
+
+
+def test_a_contradiction_between_document_and_weights_stands_in_the_plan(tmp_path: Path) -> None:
+    wrong = model("wrong", SMALL)
+    wrong["spec"]["modelParameterSize"] = "70B"
+    plan = decide(tmp_path, wrong, pool("h100", "BM.GPU.H100.8"), service("chat", "wrong"))
+    assert "declares modelParameterSize 70B, the weights say 8.03B" in plan.model("wrong").notes[0]

@@ -269,9 +269,31 @@ def test_modules_left_unquantized_stay_as_they_are() -> None:
 
 
 def test_a_pattern_that_could_take_forever_skips_nothing() -> None:
-    declared = {"quant_method": "fp8", "ignore": ["re:(a+)+$", "re:(.*)*x", "re:[", "*" * 50, "re:" + "x" * 500]}
+    declared = {"quant_method": "fp8", "ignore": ["re:(a+)+$", "re:(.*)*x", "re:[", "re:" + "x" * 500]}
     config = {**SMALL, "quantization_config": declared}
     assert sum(tensor.dtype == "F8_E4M3" for tensor in stored(config)) == 14
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kept"),
+    [
+        ("lm_head", 14),
+        ("model.layers.1.mlp.up_proj", 13),
+        ("mlp", 8),
+        ("layers.1", 7),
+        ("ayers.1", 14),
+        ("*mlp*", 8),
+        ("model.layers.1*", 7),
+        ("re:.*self_attn.*", 6),
+        (r"re:.*layers\.\d+\.mlp\.(up|gate)_proj$", 10),
+        (r"re:model\.layers\.[0-9]+\.self_attn\.q_proj", 12),
+        ("re:self_attn", 14),
+        ("re:.*.*.*.*.*.*.*.*.*.*.*.*nothing", 14),
+    ],
+)
+def test_the_ways_to_name_what_stays_unquantized(pattern: str, kept: int) -> None:
+    config = {**SMALL, "quantization_config": {"quant_method": "fp8", "ignore": [pattern]}}
+    assert sum(tensor.dtype == "F8_E4M3" for tensor in stored(config)) == kept
 
 
 def test_an_unknown_way_of_storing_leaves_the_bytes_out() -> None:
