@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+import ome_iac.models.families
 from ome_iac.models.config_files import ConfigFiles
 from ome_iac.models.families import Description, derived_tensors, describe
+from ome_iac.models.families.audio_towers import AUDIO
+from ome_iac.models.families.library import ALIASES, LAYOUTS
+from ome_iac.models.families.recipes import RECIPES
+from ome_iac.models.families.towers import VISION
 from ome_iac.models.metadata import Evidence, ModelMetadata, Role, Source
 from ome_iac.models.tensors import TensorTable
 from tests.make_weights import MODELS
@@ -251,6 +260,22 @@ def test_a_head_stored_beside_the_embedding_it_is_tied_to_counts_once() -> None:
     assert untied.weights.bytes - tied.weights.bytes == 2 * 256 * 64
 
 
+def test_without_a_stored_head_the_embedding_is_it() -> None:
+    config = {key: value for key, value in SMALL.items() if key != "tie_word_embeddings"}
+    tensors = stored({**SMALL, "tie_word_embeddings": True})
+    made = described(config, tensors)
+    assert made.tied_embeddings
+    assert not described(config, stored(SMALL)).tied_embeddings
+
+
+def test_the_headers_confirm_sizes_and_dtype() -> None:
+    config = {key: value for key, value in SMALL.items() if key != "torch_dtype"}
+    made = described(config, stored(SMALL))
+    assert made.dtype == "bfloat16"
+    for fact in ("layers", "hiddenSize", "vocabularySize", "dtype"):
+        assert made.provenance[fact].source is Source.HEADER
+
+
 def test_buffers_are_bytes_not_parameters() -> None:
     rows = [(tensor.name, tensor.dtype, tensor.shape) for tensor in stored(SMALL)]
     rows += [
@@ -278,6 +303,19 @@ def test_mistrals_own_params() -> None:
     assert made.parameters is not None
     assert made.parameters.total == 7_241_732_096
     assert made.provenance["layers"].file == "params.json"
+
+
+def test_every_line_of_defaults_is_some_familys() -> None:
+    text = (Path(ome_iac.models.families.__file__).parent / "defaults.yaml").read_text()
+    assert yaml.safe_load(text).keys() <= {*RECIPES, *LAYOUTS, *ALIASES, *VISION, *AUDIO}
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "docs/generate_families.py", "--check"], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_same_input_same_bytes() -> None:

@@ -16,6 +16,9 @@ from ome_iac.models.metadata import Evidence, Source
 LARGEST = 2**40
 """No dimension of a published model comes near it; more is garbage, not a model."""
 
+MAX_LAYERS = 2_000
+"""No model has more; a layer numbered higher, in a config or in a tensor's name, is none."""
+
 LONGEST = 10_000
 """No list in a config that decides anything is longer than its layers."""
 
@@ -82,7 +85,7 @@ class Notes:
 
     def wrong(self, path: str, value: object, wanted: str) -> None:
         """Note a value that is not what its key must hold."""
-        shown = repr(value)
+        shown = f"of {len(value):,} entries" if isinstance(value, list | tuple | Mapping) else repr(value)
         self.problems[path] = f"{path} in {self.file} is {shown[:40]}{'...' if len(shown) > 40 else ''}, not {wanted}"
 
 
@@ -200,7 +203,7 @@ class Config:
         if not isinstance(value, list | tuple):
             self.notes.wrong(self._at(key), value, "a list")
             return ()
-        if len(value) > LONGEST:
+        if len(value) > LONGEST:  # and is not copied for each layer that asks
             self.notes.wrong(self._at(key), value, f"a list of at most {LONGEST:,}")
             return ()
         return tuple(value)

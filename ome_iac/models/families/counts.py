@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ome_iac.models.families.config import MAX_LAYERS
 from ome_iac.models.families.packing import Packing, count_values
 from ome_iac.models.families.roles import place
 from ome_iac.models.metadata import Parameters, Role, Weights
@@ -100,7 +101,7 @@ def count(table: TensorTable, *, tied: bool, declared_bits: int | None, declared
         counts.role_bytes[role] += tensor.bytes
         counts.dtype_bytes[tensor.dtype] += tensor.bytes
         counts.bytes += tensor.bytes
-        if layer is None or role is Role.MULTI_TOKEN_PREDICTION or layer > 100_000:
+        if layer is None or role is Role.MULTI_TOKEN_PREDICTION or layer >= MAX_LAYERS:
             continue
         stack = by_stack.setdefault(spot.stack, {})
         stack[layer] = stack.get(layer, 0) + tensor.bytes

@@ -17,12 +17,11 @@ from ome_iac.models.families.blocks import (
     mlp,
     norm,
 )
-from ome_iac.models.families.config import Config, UnknownError
+from ome_iac.models.families.config import MAX_LAYERS, Config, UnknownError
 from ome_iac.models.families.recipes import Recipe, Rule
 
-MAX_LAYERS = 2_000
 MAX_EXPERTS = 4_096
-MAX_WEIGHTS = 2_000_000
+MAX_WEIGHTS = 500_000
 """Bounds of what is derived: a config that asks for more tensors than any model has is garbage, not a model."""
 
 

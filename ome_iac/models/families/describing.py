@@ -8,46 +8,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from ome_iac.models.config_files import CARD, ConfigFiles
+from ome_iac.models.config_files import ConfigFiles
 from ome_iac.models.families import quantization as quantizations
 from ome_iac.models.families.blocks import Layout
-from ome_iac.models.families.capabilities import adapter_evidence, capabilities
+from ome_iac.models.families.capabilities import capabilities
 from ome_iac.models.families.config import Notes, UnknownError
-from ome_iac.models.families.context import context_length
 from ome_iac.models.families.counts import Counts, count
 from ome_iac.models.families.derived import DTYPES, UnknownStorageError, derive
 from ome_iac.models.families.description import Description
+from ome_iac.models.families.findings import Findings
 from ome_iac.models.families.geometry import attention_of, experts_of, grouped
 from ome_iac.models.families.joined import with_towers
 from ome_iac.models.families.levels import Levels, levels_of
 from ome_iac.models.families.library import inactive_roles, layout_of
+from ome_iac.models.families.naming import dtype_of, name_things
 from ome_iac.models.families.shapes import Shapes, different_heads, geometries, read_shapes
 from ome_iac.models.families.translations import config_of_gguf, config_of_params
 from ome_iac.models.metadata import Capability, Evidence, Experts, Source
 from ome_iac.models.tensors import TensorTable
 
 _NO_CONFIG = frozenset({Capability.ADAPTER, Capability.IMAGE_OUTPUT, Capability.AUDIO_OUTPUT, Capability.VIDEO})
-
-
-@dataclass
-class Findings:
-    """What is gathered on the way: fields of `Description`, and what to say beside them."""
-
-    facts: dict[str, Any] = field(default_factory=dict)
-    provenance: dict[str, Evidence] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def add(self, name: str, value: Any, evidence: Evidence | None) -> None:
-        """Keep a fact under the field's name, its evidence under the JSON key; None is not a fact."""
-        if value is not None:
-            self.facts[name] = value
-            if evidence is not None:
-                head, *rest = name.split("_")
-                self.provenance[head + "".join(map(str.capitalize, rest))] = evidence
 
 
 def describe(files: ConfigFiles, tensors: TensorTable | None) -> Description:
@@ -82,7 +64,7 @@ def describe(files: ConfigFiles, tensors: TensorTable | None) -> Description:
             _from_shapes(shapes, counts, levels, files, architecture, findings)
     _sizes(layout, levels, counts, header is not None, findings)
     _quantization(said, counts, header, findings)
-    _texts(files, raw, levels, architecture, alone, header, findings)
+    name_things(files, raw, levels, architecture, alone, header, findings)
     for capability, evidence in proven.items():
         findings.provenance[f"capabilities.{capability}"] = evidence
     if not proven and architecture:
@@ -109,7 +91,7 @@ def derived_tensors(files: ConfigFiles) -> TensorTable | None:
     """
     raw, file = _config_of(files)
     levels = levels_of(raw, Notes(file=file))
-    dtype = DTYPES.get(_dtype(levels) or "")
+    dtype = DTYPES.get(dtype_of(levels) or "")
     layout, whole = _layout(levels, _architecture(levels), Findings(), quiet=True)
     if layout is None or not whole or dtype is None:
         return None
@@ -172,7 +154,7 @@ def _derived(layout: Layout | None, levels: Levels, said: quantizations.Declared
         if not findings.missing:
             findings.missing.append("parameters: the weights' headers would tell")
         return None
-    dtype = DTYPES.get(_dtype(levels) or "")
+    dtype = DTYPES.get(dtype_of(levels) or "")
     try:
         table = derive(layout, dtype or "BF16", said)
         known = dtype is not None
@@ -186,11 +168,6 @@ def _derived(layout: Layout | None, levels: Levels, said: quantizations.Declared
     if known:
         findings.add("weights", counts.weights(), Evidence(source=Source.DERIVED, detail="the family's tensor shapes"))
     return counts
-
-
-def _dtype(levels: Levels) -> str | None:
-    stated = levels.text.text("dtype") or levels.outer.text("dtype")
-    return stated.removeprefix("torch.") or None
 
 
 def _hold_against(
@@ -213,12 +190,17 @@ def _hold_against(
         ("hidden_size", shapes.hidden if layout.hidden == layout.embeddings[0][1][1] else None, layout.hidden),
         ("vocab_size", shapes.vocabulary, rows),
     ):
+        if ours:
+            findings.in_headers.add(key)
         if ours and ours != theirs:
             changed[key] = ours
             findings.warnings.append(f"{notes.file} says {key} {theirs}, the weights {ours}: the weights win")
     for key, ours, theirs in different_heads(shapes, layout):
         changed[key] = ours
         findings.warnings.append(f"{notes.file} says {key} {theirs}, the weights {ours}: the weights win")
+    untold = layout.head and shapes.vocabulary and not levels.text.has("tie_word_embeddings")
+    if untold and not shapes.has_head and layout.head[0][0] == "lm_head.weight":
+        changed["tie_word_embeddings"] = True  # no head is stored, and nothing says there should be one: GGUF
     if not changed:
         return levels, layout
     levels = levels_of(raw, notes, changed)
@@ -237,7 +219,7 @@ def _from_shapes(
     findings.add("hidden_size", shapes.hidden, header)
     findings.add("vocabulary_size", shapes.vocabulary, header)
     findings.add("intermediate_size", shapes.intermediate, header)
-    findings.add("attention", grouped(enumerate(found), _dtype(levels)) or None, header)
+    findings.add("attention", grouped(enumerate(found), dtype_of(levels)) or None, header)
     generates = architecture.endswith(("ForCausalLM", "LMHeadModel")) or files.gguf is not None
     if levels.text.flag("tie_word_embeddings", generates and not shapes.has_head):
         findings.add("tied_embeddings", True, header)
@@ -267,10 +249,15 @@ def _sizes(layout: Layout | None, levels: Levels, counts: Counts | None, read: b
             ("hidden_size", "hidden_size", layout.hidden),
             ("vocabulary_size", "vocab_size", layout.vocabulary),
         ):
-            findings.add(name, value, keys.get(at + key) or Evidence(source=Source.CONFIG, file=text.notes.file))
+            shown = (
+                Evidence(source=Source.HEADER, detail="shapes of the tensors") if key in findings.in_headers else None
+            )
+            findings.add(
+                name, value, shown or keys.get(at + key) or Evidence(source=Source.CONFIG, file=text.notes.file)
+            )
         inner = text.maybe("intermediate_size") if isinstance(text.value("intermediate_size"), int) else None
         findings.add("intermediate_size", inner, keys.get(at + "intermediate_size"))
-        attention = attention_of(layout, _dtype(levels))
+        attention = attention_of(layout, dtype_of(levels))
         derived = Evidence(source=Source.CONFIG, file=text.notes.file, detail=f"model_type {text.model_type}")
         findings.add("attention", attention or None, derived)
         findings.add("experts", experts_of(layout), derived)
@@ -303,59 +290,3 @@ def _quantization(
     made, evidence, warnings = quantizations.settle(said, counts.packing, ggml)
     findings.add("quantization", made, evidence)
     findings.warnings.extend(warnings)
-
-
-def _texts(
-    files: ConfigFiles,
-    raw: Mapping[str, Any],
-    levels: Levels,
-    architecture: str,
-    alone: bool,
-    header: TensorTable | None,
-    findings: Findings,
-) -> None:
-    """Names, versions, dtype, context, licence, and the warning about a publisher's own code."""
-    file = levels.outer.notes.file
-    config = Evidence(source=Source.CONFIG, file=file)
-    pipeline = files.object("model_index.json")
-    if pipeline is not None:
-        file, config = "model_index.json", Evidence(source=Source.CONFIG, file="model_index.json")
-        architecture = str(pipeline.get("_class_name") or "") or architecture
-    findings.add("architecture", architecture or None, config)
-    stated = raw.get("model_type")
-    findings.add("model_type", stated if isinstance(stated, str) and stated else None, config)
-    if header is not None:
-        findings.add("format", header.format, Evidence(source=Source.HEADER))
-    version = pipeline.get("_diffusers_version") if pipeline is not None else raw.get("transformers_version")
-    findings.add("framework_version", version if isinstance(version, str) else None, config)
-    known = pipeline is not None or (bool(raw) and files.object("config.json") is not None) or alone
-    framework = ("diffusers" if pipeline is not None else "transformers") if known else None
-    findings.add("framework", framework, config)
-    findings.add("dtype", _dtype(levels), config)
-    if not alone:
-        context = context_length(levels.text, files)
-        if context is not None:
-            findings.add("context_length", *context)
-        elif raw and "max_position_embeddings" not in levels.text.raw:
-            findings.missing.append(f"contextLength: max_position_embeddings is not in {file}")
-    if files.object("adapter_config.json") is not None:
-        findings.provenance["adapter"] = adapter_evidence(files)
-    if isinstance(raw.get("auto_map"), Mapping) and raw["auto_map"]:
-        modules = sorted({str(value).rpartition(".")[0] for value in raw["auto_map"].values()} - {""})
-        findings.warnings.append(
-            f"the publisher ships code with the model ({', '.join(modules[:4])}): it is not run here, and an engine "
-            "without its own implementation needs --trust-remote-code"
-        )
-    _licence(files, findings)
-
-
-def _licence(files: ConfigFiles, findings: Findings) -> None:
-    """The card's `license`; where that is `other`, its name."""
-    card = files.object(CARD) or {}
-    licence = card.get("license")
-    if isinstance(licence, list):
-        licence = ", ".join(str(item) for item in licence)
-    if licence == "other" and isinstance(card.get("license_name"), str):
-        licence = card["license_name"]
-    if isinstance(licence, str) and licence:
-        findings.add("licence", licence, Evidence(source=Source.CARD, file=CARD, detail="license"))

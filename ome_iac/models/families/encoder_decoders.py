@@ -15,8 +15,8 @@ from ome_iac.models.families.blocks import (
     mlp,
     norm,
 )
-from ome_iac.models.families.config import Config
-from ome_iac.models.families.decoders import MAX_LAYERS, bounded
+from ome_iac.models.families.config import MAX_LAYERS, Config
+from ome_iac.models.families.decoders import bounded
 from ome_iac.models.families.encoders import architecture_of
 
 

@@ -238,8 +238,6 @@ def _stored_tower(outer: str, vision: Config) -> list[Weight]:
     weights = tower(vision)
     if outer in _WITHOUT_POOLING_HEAD:
         weights = [weight for weight in weights if not weight[0].startswith("head.")]
-    if outer == "llava_onevision":  # the last layer's features are not used, nor is the norm behind it stored
-        weights = [weight for weight in weights if not weight[0].startswith("post_layernorm")]
     return weights
 
 

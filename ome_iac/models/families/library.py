@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from ome_iac.models.families import encoder_decoders, encoders, gemmas, hybrids, mla, singular
+from ome_iac.models.families import encoder_decoders, encoders, gemmas, hybrids, mla, nemotron, singular
 from ome_iac.models.families.blocks import Layout, Weight, linear
 from ome_iac.models.families.config import Config
 from ome_iac.models.families.decoders import decoder
@@ -76,7 +76,7 @@ LAYOUTS: dict[str, Callable[[Config], Layout]] = {
     "mamba": hybrids.mamba_only,
     "falcon_mamba": hybrids.mamba_only,
     "mamba2": hybrids.mamba2_only,
-    "nemotron_h": hybrids.nemotron_h,
+    "nemotron_h": nemotron.nemotron_h,
     **encoders.LAYOUTS,
     **encoder_decoders.LAYOUTS,
 }

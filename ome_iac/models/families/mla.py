@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ome_iac.models.families.blocks import Geometry, Layer, Layout, Mixer, Weight, linear, norm
-from ome_iac.models.families.config import Config
-from ome_iac.models.families.decoders import MAX_LAYERS, Sizes, bounded, decoder, self_attention
+from ome_iac.models.families.config import MAX_LAYERS, Config
+from ome_iac.models.families.decoders import Sizes, bounded, decoder, self_attention
 from ome_iac.models.families.recipes import Recipe
 from ome_iac.models.metadata import Role
 
@@ -99,7 +99,7 @@ def with_next_layers(config: Config, layout: Layout) -> Layout:
     head, numbered behind the model's own.
     """
     count = config.maybe("num_nextn_predict_layers") or 0
-    if not count or not layout.layers or count > 64:
+    if not count or not layout.layers or count > 8:
         return layout
     weights: list[Weight] = []
     for index in range(len(layout.layers), len(layout.layers) + count):

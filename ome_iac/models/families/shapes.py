@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from ome_iac.models.families.blocks import Geometry, Layout
-from ome_iac.models.families.config import Config
+from ome_iac.models.families.config import MAX_LAYERS, Config
 from ome_iac.models.families.decoders import reach
 from ome_iac.models.families.roles import place
 from ome_iac.models.metadata import Role
@@ -66,7 +66,7 @@ def read_shapes(table: TensorTable, predictors: frozenset[int]) -> Shapes:
         if spot.layer_at is None or (encoders and spot.stack == "encoder"):
             continue
         layer = numbers[spot.layer_at]
-        if layer in predictors or layer > 100_000:
+        if layer in predictors or layer >= MAX_LAYERS:
             continue
         if spot.role is Role.STATE:
             parts[layer]["state"] = 1
