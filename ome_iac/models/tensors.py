@@ -6,14 +6,11 @@ times the names themselves.
 
 from __future__ import annotations
 
-import re
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
-
-_DIGITS = re.compile(r"[0-9]{1,18}")
 
 
 class TensorInfo(NamedTuple):
@@ -32,14 +29,13 @@ class TensorInfo(NamedTuple):
 
 
 class TensorGroup(NamedTuple):
-    """Tensors alike but for a number after the first in their names: one matrix of all experts of one layer.
+    """One tensor, or the same matrix of all experts of one layer.
 
-    `example` is the first of them, `layer` the first number in their names (None: no number), `times` how many they
-    are. A thousand groups say what 90,000 tensors say.
+    `example` is the first of them, `times` how many they are. Two thousand groups say what a mixture's 90,000 tensors
+    say.
     """
 
     example: TensorInfo
-    layer: int | None
     times: int
 
 
@@ -66,6 +62,7 @@ class TensorTable:
         self._shards: list[str] = []
         self._ends: list[int] = []  # the row after each shard's last
         self._row_of: dict[str, int] | None = None
+        self._groups: tuple[TensorGroup, ...] | None = None
 
     def __len__(self) -> int:
         return len(self._names)
@@ -106,21 +103,24 @@ class TensorTable:
         row = self._rows().get(name)
         return None if row is None else self._info(row)
 
-    def groups(self) -> Iterator[TensorGroup]:
-        """The tensors gathered by name without digits, first number, dtype and shape, the first of each in order."""
-        counts: dict[tuple[bytes, str | None, int], int] = {}
-        first_row: list[int] = []
-        find = _DIGITS.search
+    def groups(self) -> tuple[TensorGroup, ...]:
+        """The tensors in order, those of numbered experts gathered by layer, matrix, dtype and shape."""
+        if self._groups is None:
+            self._groups = tuple(self._gathered())
+        return self._groups
+
+    def _gathered(self) -> Iterator[TensorGroup]:
+        rows: dict[tuple[str, str, int], list[int]] = {}
         for row, (name, kind) in enumerate(zip(self._names, self._kinds.indices, strict=True)):
-            number = find(name)
-            key = (name.encode().translate(None, b"0123456789"), number and number[0], kind)
-            if key in counts:
-                counts[key] += 1
+            stem, _, rest = name.partition(".experts.")
+            number, _, matrix = rest.partition(".")
+            key = (stem, matrix, kind) if number.isdecimal() else (name, "", kind)
+            if key in rows:
+                rows[key][1] += 1
             else:
-                counts[key] = 1
-                first_row.append(row)
-        for row, ((_, layer, _), count) in zip(first_row, counts.items(), strict=True):
-            yield TensorGroup(self._info(row), None if layer is None else int(layer), count)
+                rows[key] = [row, 1]
+        for first, times in rows.values():
+            yield TensorGroup(self._info(first), times)
 
     def shard_of(self) -> dict[str, str]:
         """Each tensor's name to its shard."""
@@ -156,7 +156,7 @@ class TensorTable:
         self._kinds.extend(kinds)
         self._ends.append(len(self._names))
         self._metadata.update(metadata or {})
-        self._row_of = None
+        self._row_of = self._groups = None
 
     def extend(self, other: TensorTable) -> None:
         """Add all shards of another table, which are others than those here."""
@@ -166,7 +166,7 @@ class TensorTable:
         self._shards.extend(other._shards)
         self._ends.extend(offset + end for end in other._ends)
         self._metadata.update(other._metadata)
-        self._row_of = None
+        self._row_of = self._groups = None
 
     def _info(self, row: int) -> TensorInfo:
         kind = self._kinds[row]

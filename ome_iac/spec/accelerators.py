@@ -21,6 +21,7 @@ _POWERS = {
 }
 _QUANTITY = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:([KMGTPE]i|[numkMGTPE])|[eE]([+-]?[0-9]+))?")
 
+
 def _as_written(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)

@@ -28,24 +28,36 @@ def test_rows_and_look_up() -> None:
 
 def test_groups_say_what_all_tensors_say() -> None:
     groups = list(table().groups())
-    assert [(group.example.name, group.layer, group.times) for group in groups] == [
-        ("model.layers.0.norm.weight", 0, 1),
-        ("model.layers.0.mlp.experts.0.up.weight", 0, 10),
-        ("model.layers.1.norm.weight", 1, 1),
-        ("model.layers.1.mlp.experts.0.up.weight", 1, 10),
-        ("model.layers.2.norm.weight", 2, 1),
-        ("model.layers.2.mlp.experts.0.up.weight", 2, 10),
-        ("lm_head.weight", None, 1),
+    assert [(group.example.name, group.times) for group in groups] == [
+        ("model.layers.0.norm.weight", 1),
+        ("model.layers.0.mlp.experts.0.up.weight", 10),
+        ("model.layers.1.norm.weight", 1),
+        ("model.layers.1.mlp.experts.0.up.weight", 10),
+        ("model.layers.2.norm.weight", 1),
+        ("model.layers.2.mlp.experts.0.up.weight", 10),
+        ("lm_head.weight", 1),
     ]
     assert sum(group.example.bytes * group.times for group in groups) == table().bytes
 
 
 def test_tensors_of_other_shapes_are_other_groups() -> None:
     made = TensorTable()
-    made.append("h.0.w.1", "F32", (1,), 4, "a")
-    made.append("h.0.w.2", "F32", (2,), 8, "a")
-    made.append("h.0.w.3", "F16", (2,), 4, "a")
+    made.append("h.0.experts.1.w", "F32", (1,), 4, "a")
+    made.append("h.0.experts.2.w", "F32", (2,), 8, "a")
+    made.append("h.0.experts.3.w", "F16", (2,), 4, "a")
     assert [group.times for group in made.groups()] == [1, 1, 1]
+
+
+def test_matrices_of_one_shape_and_unnumbered_experts_stay_apart() -> None:
+    made = TensorTable()
+    for name in ("h.0.experts.0.w1", "h.0.experts.0.w3", "h.0.experts.gate_up", "h.1.experts.0.w1", "h.0.experts.1.w1"):
+        made.append(name, "F32", (1,), 4, "a")
+    assert [(group.example.name, group.times) for group in made.groups()] == [
+        ("h.0.experts.0.w1", 2),
+        ("h.0.experts.0.w3", 1),
+        ("h.0.experts.gate_up", 1),
+        ("h.1.experts.0.w1", 1),
+    ]
 
 
 def test_joining_tables_keeps_shards_and_kinds() -> None:

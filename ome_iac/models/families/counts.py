@@ -89,7 +89,7 @@ def count(table: TensorTable, *, tied: bool, declared_bits: int | None, declared
     counts = Counts(predictor_layers=_predictor_layers(table, declared_layers))
     repeats = _repeats(table) if tied else frozenset()
     by_stack: dict[str, dict[int, int]] = {}
-    for tensor, values in count_values(table, declared_bits, counts.packing):
+    for (tensor, times), values in count_values(table, declared_bits, counts.packing):
         if tensor.name in repeats:
             continue
         spot, numbers = place(tensor.name)
@@ -97,16 +97,17 @@ def count(table: TensorTable, *, tied: bool, declared_bits: int | None, declared
         layer = numbers[spot.layer_at] if spot.layer_at is not None else None
         if role is not Role.ADAPTER and layer in counts.predictor_layers:
             role = Role.MULTI_TOKEN_PREDICTION
-        counts.values[role] += values
-        counts.role_bytes[role] += tensor.bytes
-        counts.dtype_bytes[tensor.dtype] += tensor.bytes
-        counts.bytes += tensor.bytes
+        size = tensor.bytes * times
+        counts.values[role] += values * times
+        counts.role_bytes[role] += size
+        counts.dtype_bytes[tensor.dtype] += size
+        counts.bytes += size
         if layer is None or role is Role.MULTI_TOKEN_PREDICTION or layer >= MAX_LAYERS:
             continue
         stack = by_stack.setdefault(spot.stack, {})
-        stack[layer] = stack.get(layer, 0) + tensor.bytes
+        stack[layer] = stack.get(layer, 0) + size
         if role is Role.EXPERT:
-            routed = numbers[spot.expert_at] + 1 if spot.expert_at is not None else _stacked(tensor.shape)
+            routed = times if spot.expert_at is not None else _stacked(tensor.shape)
             counts.expert_layers[layer] = max(counts.expert_layers[layer], routed)
     for stack_name in ("decoder", "", "encoder"):
         if stack_name in by_stack:

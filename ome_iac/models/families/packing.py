@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ome_iac.models.tensors import TensorInfo, TensorTable
+from ome_iac.models.tensors import TensorGroup, TensorInfo, TensorTable
 
 FLOATS = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4", "C64"})
 EIGHT_BIT_FLOATS = frozenset({"F8_E4M3", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"})
@@ -31,10 +31,6 @@ _BUFFER = re.compile(
 _CAUSAL_MASK = re.compile(r"att(?:n|ention)\.bias$")
 
 
-ENOUGH = 200
-"""Tensors looked at for the size of an FP8 block; checkpoints have one size throughout."""
-
-
 @dataclass
 class Packing:
     """What was seen while counting: tensors per method, and the shapes that tell group and block sizes."""
@@ -44,15 +40,19 @@ class Packing:
     group_sizes: Counter[int] = field(default_factory=Counter)
     block_shapes: Counter[tuple[int, int]] = field(default_factory=Counter)
     unreadable: list[str] = field(default_factory=list)
+    times: int = 1
+    """How many tensors the one being looked at stands for."""
 
 
-def count_values(table: TensorTable, declared_bits: int | None, packing: Packing) -> Iterator[tuple[TensorInfo, int]]:
-    """Each tensor with the number of weights it holds; `declared_bits` is the config's, for what shapes cannot tell.
+def count_values(table: TensorTable, declared_bits: int | None, packing: Packing) -> Iterator[tuple[TensorGroup, int]]:
+    """Each group with the weights that one of its tensors holds; `declared_bits` is the config's, for what shapes
+    cannot tell.
 
     A tensor whose packing is unknown counts 0 and is named in `packing.unreadable`.
     """
-    for tensor in table:
-        yield tensor, _values(tensor, table, declared_bits, packing)
+    for group in table.groups():
+        packing.times = group.times
+        yield group, _values(group.example, table, declared_bits, packing)
 
 
 def _values(tensor: TensorInfo, table: TensorTable, declared_bits: int | None, packing: Packing) -> int:
@@ -75,7 +75,7 @@ def _values(tensor: TensorInfo, table: TensorTable, declared_bits: int | None, p
         return _packed(tensor, stored, 32, declared_bits, packing, "compressed-tensors")
     if name.endswith("_blocks") and name[: -len("_blocks")] + "_scales" in table:
         _note(packing, "mxfp4", 4)
-        packing.group_sizes[2 * tensor.shape[-1] if tensor.shape else 0] += 1
+        packing.group_sizes[2 * tensor.shape[-1] if tensor.shape else 0] += packing.times
         return 2 * stored
     if name.endswith(".W_q"):
         return _hqq(tensor, base, table, declared_bits, packing)
@@ -84,8 +84,7 @@ def _values(tensor: TensorInfo, table: TensorTable, declared_bits: int | None, p
     if dtype in FLOATS:
         if dtype in EIGHT_BIT_FLOATS and not _is_side(tensor, table):
             _note(packing, "fp8", 8)
-            if packing.methods["fp8"] <= ENOUGH:
-                _note_block(packing, tensor, table)
+            _note_block(packing, tensor, table)
         return 0 if _is_side(tensor, table) else stored
     return 0  # I64 position ids, BOOL masks, E8M0 scales: no weights
 
@@ -122,7 +121,7 @@ def _qweight(tensor: TensorInfo, base: str, table: TensorTable, declared_bits: i
                 bits = _exact(32 * zeros.shape[1], out) or declared_bits
             inputs = 32 * tensor.shape[0] // bits if bits else 0
         if scales.shape[0]:
-            packing.group_sizes[inputs // scales.shape[0]] += 1
+            packing.group_sizes[inputs // scales.shape[0]] += packing.times
     stored = math.prod(tensor.shape)
     return _packed(tensor, stored, 8 * tensor.bytes // max(stored, 1), bits, packing, method)
 
@@ -151,7 +150,7 @@ def _hqq(tensor: TensorInfo, base: str, table: TensorTable, declared_bits: int |
     groups = math.prod(scale.shape) if scale is not None else 0
     if groups:
         group = 1 << max(0, (held // groups).bit_length() - 1)
-        packing.group_sizes[group] += 1
+        packing.group_sizes[group] += packing.times
         return groups * group if declared_bits == 3 else held  # three-bit words are padded to ten values
     return held
 
@@ -183,13 +182,13 @@ def _bytes_as_weights(
 
 
 def _note(packing: Packing, method: str, bits: int) -> None:
-    packing.methods[method] += 1
-    packing.bits[bits] += 1
+    packing.methods[method] += packing.times
+    packing.bits[bits] += packing.times
 
 
 def _note_group(packing: Packing, columns: int, scale: TensorInfo | None) -> None:
     if scale is not None and scale.shape and scale.shape[-1]:
-        packing.group_sizes[columns // scale.shape[-1]] += 1
+        packing.group_sizes[columns // scale.shape[-1]] += packing.times
 
 
 def _note_group_of_packed(packing: Packing, tensor: TensorInfo, scale: TensorInfo | None, bits: int | None) -> None:
@@ -205,4 +204,4 @@ def _note_block(packing: Packing, tensor: TensorInfo, table: TensorTable) -> Non
     rows, columns = (
         1 << (math.ceil(size / blocks) - 1).bit_length() for size, blocks in zip(tensor.shape, scale.shape, strict=True)
     )
-    packing.block_shapes[rows, columns] += 1
+    packing.block_shapes[rows, columns] += packing.times

@@ -50,7 +50,7 @@ def read_shapes(table: TensorTable, predictors: frozenset[int]) -> Shapes:
     has_head = False
     parts: dict[int, dict[str, int]] = defaultdict(dict)
     encoders = any(".decoder." in f".{name}" for name in table.names)
-    for tensor in table:
+    for tensor, _ in table.groups():
         if ".experts." in tensor.name:  # nine tenths of a mixture's tensors, and none says anything here
             continue
         spot, numbers = place(tensor.name)
