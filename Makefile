@@ -45,7 +45,7 @@ quickstart: setup ## Plan and deploy stacks/quickstart, twice.
 	@echo "  $(BIN)/ome-iac up -s quickstart --rehearse --cluster the same on a real Kubernetes API server"
 	@echo "  .rehearsal/                                       the objects, as files"
 
-check: .venv/.ready ## Style and types.
+check: .venv/.ready $(WEIGHTS) ## Style, types, and docs that say what is.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/mypy
