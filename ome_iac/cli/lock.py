@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ome_iac.cli.options import Stack
 from ome_iac.models.lock import FILE_NAME, Lock
 from ome_iac.models.locking import Change, DeclaredModel, check, refresh
 from ome_iac.problems import Problem, ProblemsError
@@ -22,12 +21,15 @@ _STYLES = {"unchanged": "dim", "added": "green", "removed": "dim", "unused": "ye
 
 
 def lock(
-    stack: Stack,
+    stack: Annotated[
+        str | None, typer.Option("--stack", "-s", help="The stack; left out: every stack of the project.")
+    ] = None,
     check_only: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 where upstream moved or the lock is incomplete.")
     ] = False,
     update: Annotated[
-        list[str] | None, typer.Option(help="Read only this model anew (and what the lock lacks).", metavar="URI")
+        list[str] | None,
+        typer.Option(help="Read only this model anew, by name or URI (and what the lock lacks).", metavar="MODEL"),
     ] = None,
     mirror: Annotated[
         list[str] | None, typer.Option(help="Read this model from a folder: for pvc:// URIs.", metavar="URI=FOLDER")
@@ -35,6 +37,22 @@ def lock(
 ) -> None:
     """Read the models that the stack's services name, and show what changed since they were locked."""
     project = Project.find()
+    console, late = Console(), False
+    for name in [stack] if stack else project.stack_names():
+        if not stack:
+            console.print(f"stack {name}", style="bold")
+        path, models, uris = _models(project, name)
+        wanted = [uris.get(text, text) for text in update or ()]
+        if not stack and wanted and not {model.uri for model in models} & set(wanted):
+            continue
+        late |= run(Lock.load(path), models, check_only, wanted, mirror or [], console)
+    if late:
+        console.print("the lock is not up to date; run ome-iac lock", style="yellow")
+        raise typer.Exit(1)
+
+
+def _models(project: Project, stack: str) -> tuple[Path, list[DeclaredModel], dict[str, str]]:
+    """The stack's lock file, the models its services name, and each declared model's URI by its name."""
     settings = project.settings(stack)
     folder = project.stacks / settings.folder
     documents, problems = load_stack(settings.stack, folder, project.shown(folder))
@@ -46,13 +64,14 @@ def lock(
         if model is not None:
             where = model.problem("spec.storage.storageUri", "").where
             models.append(DeclaredModel(model.spec.storage.storage_uri, model.folder or project.root, where))
-    run(Lock.load(folder / FILE_NAME), models, check_only, update or [], mirror or [], Console())
+    uris = {model.name: model.spec.storage.storage_uri for model in documents.models}
+    return folder / FILE_NAME, models, uris
 
 
 def run(
     current: Lock, models: list[DeclaredModel], check_only: bool, update: list[str], mirror: list[str], console: Console
-) -> None:
-    """Check or refresh `current`, show each model, and write; exits 1 where a check finds something."""
+) -> bool:
+    """Check or refresh `current`, show each model, and write; whether a check found something."""
     if check_only:
         changes = check(current, models)
     else:
@@ -61,9 +80,7 @@ def run(
             fresh.write()
     for change in changes:
         _show(change, console)
-    if check_only and not all(change.in_order for change in changes):
-        console.print("the lock is not up to date; run ome-iac lock", style="yellow")
-        raise typer.Exit(1)
+    return check_only and not all(change.in_order for change in changes)
 
 
 def _show(change: Change, console: Console) -> None:

@@ -3,21 +3,19 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from io import StringIO
 from pathlib import Path
 
 import pytest
-import typer
-from rich.console import Console
 from typer.testing import CliRunner
 
-from ome_iac.cli.lock import run
+from ome_iac.cli.app import app as commands
 from ome_iac.cli.model import app
 from ome_iac.models.lock import Lock
 from ome_iac.models.locking import DeclaredModel, check, refresh
 from ome_iac.problems import ProblemsError
 from tests.make_weights import MODELS, make_weights
 from tests.servers.hub import HubServer, Repository
+from tests.unit.facts import model, service, write
 
 NOW, LATER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 2, tzinfo=UTC)
 TINY, OTHER, CLAIM = "hf://org/tiny", "hf://org/other@main", "pvc://models/llama"
@@ -133,32 +131,47 @@ def test_a_derived_entry_says_so(hub: HubServer, lock: Lock) -> None:
     assert made.models[TINY].origin == "derived"
 
 
-def command(lock: Lock, *uris: str, check_only: bool = False, update: list[str] | None = None) -> tuple[int, str]:
-    out, code = StringIO(), 0
-    try:
-        run(Lock.load(lock.path), declared(*uris), check_only, update or [], [], Console(file=out))
-    except typer.Exit as leave:
-        code = leave.exit_code
-    return code, out.getvalue()
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two stacks, `one` and `two`, that serve the same model under the name `tiny`."""
+    (tmp_path / "Pulumi.yaml").write_text("name: ome-iac\nruntime: python\nmain: stacks\n")
+    for name in ("one", "two"):
+        write(tmp_path / "stacks" / name, model("tiny", TINY), service("chat", "tiny"))
+        (tmp_path / "stacks" / f"Pulumi.{name}.yaml").write_text("config: {}\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-def test_the_command(hub: HubServer, lock: Lock) -> None:
-    assert command(lock, TINY, check_only=True) == (
-        1,
-        f"missing   {TINY}\nthe lock is not up to date; run ome-iac lock\n",
-    )
-    assert not lock.path.exists()
-    assert command(lock, TINY) == (0, f"added     {TINY}\n")
-    assert command(lock, TINY, check_only=True) == (0, f"unchanged {TINY}\n")
-    written = lock.path.read_bytes()
-    assert command(lock, TINY)[0] == 0
-    assert lock.path.read_bytes() == written
+def command(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(commands, ["lock", *arguments])
+    return result.exit_code, result.stdout
+
+
+def test_the_command(hub: HubServer, project: Path) -> None:
+    lock = project / "stacks" / "one" / "ome.lock"
+    missing = f"missing   {TINY}\nthe lock is not up to date; run ome-iac lock\n"
+    assert command("-s", "one", "--check") == (1, missing)
+    assert not lock.exists()
+    assert command("-s", "one") == (0, f"added     {TINY}\n")
+    assert command("-s", "one", "--check") == (0, f"unchanged {TINY}\n")
+    written = lock.read_bytes()
+    assert command("-s", "one")[0] == 0
+    assert lock.read_bytes() == written
     move(hub)
-    code, shown = command(lock, TINY, check_only=True)
+    code, shown = command("-s", "one", "--check")
     assert code == 1
     assert "moved" in shown
-    assert lock.path.read_bytes() == written
-    assert "contextLength: 2,048 -> 4,096" in command(lock, TINY, update=[TINY])[1]
+    assert lock.read_bytes() == written
+    assert "contextLength: 2,048 -> 4,096" in command("-s", "one", "--update", "tiny")[1]
+
+
+def test_without_a_stack_every_stack_is_locked(hub: HubServer, project: Path) -> None:
+    assert command() == (0, f"stack one\nadded     {TINY}\nstack two\nadded     {TINY}\n")
+    assert command("--check")[0] == 0
+    move(hub)
+    code, shown = command("--check")
+    assert code == 1
+    assert shown.count("moved") == 2
 
 
 def test_inspect_as_json_has_the_promised_keys(tmp_path: Path) -> None:
