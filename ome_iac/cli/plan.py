@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ome_iac.cli.options import Json, Stack
+from ome_iac.cli.options import Json, OnCluster, Rehearse, Stack
 from ome_iac.project import Project, plan_project
 from ome_iac.report.terminal import print_plan
 
@@ -18,8 +18,11 @@ def plan(
     explain: Annotated[
         str | None, typer.Option(help="A service whose every rejected way is shown; `all` for each.", metavar="NAME")
     ] = None,
+    rehearse: Rehearse = False,
+    cluster: OnCluster = False,
 ) -> None:
-    """What would run where, why, and what it costs; no engine and no cluster is asked."""
+    """What would run where, why, and what it costs; no engine and no cluster is asked, in a rehearsal or not."""
+    del rehearse, cluster  # taken so that one command line fits every operation: the plan is the same
     project = Project.find()
     decided = plan_project(project, project.settings(stack))
     if json:

@@ -53,6 +53,11 @@ def test_plan_as_json_is_the_plan(project: Path) -> None:
     assert json.loads(done.stdout) == plan.model_dump(by_alias=True, mode="json")
 
 
+def test_the_plan_of_a_rehearsal_is_the_plan(project: Path) -> None:
+    rehearsed = run(project, "plan", "-s", "team", "--rehearse", "--cluster", "--json")
+    assert rehearsed.stdout == run(project, "plan", "-s", "team", "--json").stdout
+
+
 def test_plan_works_from_a_folder_below(project: Path) -> None:
     assert run(project / "stacks" / "team", "plan", "-s", "team").returncode == 0
 
