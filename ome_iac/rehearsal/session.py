@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
-import socket
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -20,7 +18,7 @@ from filelock import FileLock, Timeout
 from ome_iac.problems import Problem, ProblemsError
 from ome_iac.rehearsal.attached import run_attached
 from ome_iac.rehearsal.credentials import write_private
-from ome_iac.rehearsal.processes import process_id
+from ome_iac.rehearsal.state_repair import repair
 
 if TYPE_CHECKING:
     from ome_iac.rehearsal.engine import Engine
@@ -83,7 +81,7 @@ class Rehearsal:
         self._prepare_folder()
         self._acquire()
         try:
-            self._release_dead_locks()
+            repair(self.state_folder)
             self._start()
         except BaseException:
             self._stop()
@@ -146,16 +144,6 @@ class Rehearsal:
                 ]
             ) from None
         holder.write_text(f"process {os.getpid()}", "utf-8")
-
-    def _release_dead_locks(self) -> None:
-        """Takes away the locks of engines that were killed here: Pulumi would ask for a `pulumi cancel` first."""
-        for path in (self.state_folder / ".pulumi" / "locks").rglob("*.json"):
-            try:
-                lock = json.loads(path.read_text("utf-8"))
-                if lock["hostname"] == socket.gethostname() and not process_id(int(lock["pid"])).started:
-                    path.unlink(missing_ok=True)
-            except (OSError, ValueError, KeyError, TypeError):
-                continue  # it is being written or removed by its engine
 
     def _start(self) -> None:
         from ome_iac.rehearsal.providers.faults import Faults
