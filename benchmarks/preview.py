@@ -3,7 +3,7 @@
 All programs run through the same engine, host and rehearsal providers, in turn. The bare program is what a person would
 write: the SDK's own classes, one call a resource. It reads the resources from a JSON list: no document is parsed, no
 model read, nothing planned. `raw` is the least that could register them at all: type tokens and dicts, as our
-components do, without importing any of the SDK's classes; the ratio to it is shown, the aim is against the bare one.
+components do, without importing any of the SDK's classes. The aim holds against both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ome_iac.rehearsal.engine import ensure_engine
 from ome_iac.rehearsal.session import Rehearsal
 
 ROOT = Path(__file__).parent.parent
-SIZES = {10: 3, 100: 3, 1000: 1}
+SIZES = {10: 7, 100: 3, 1000: 1}
 AIM = 1.25
 
 BARE = """
@@ -108,6 +108,7 @@ def run(quick: bool = False) -> Report:
             }
         )
         aims.append(Aim(f"ratio at {services} services", ratio, AIM))
+        aims.append(Aim(f"ratio to the least possible at {services} services", taken["ours"] / taken["raw"], AIM))
     return Report("pulumi preview", rows, aims)
 
 
