@@ -9,7 +9,8 @@ import pulumi
 from components.kubernetes_object import KubernetesObject
 from ome_iac.hardware import GIB
 from ome_iac.manifests import service_objects
-from ome_iac.planning.plan import Plan, Rejection, ServicePlan
+from ome_iac.planning.plan import Plan, ServicePlan
+from ome_iac.report.terminal import rejection_text
 
 
 class InferenceService(pulumi.ComponentResource):
@@ -54,7 +55,8 @@ def _decision(args: ServicePlan) -> dict[str, Any]:
         "task": args.task,
         "runtime": args.runtime,
         "reason": args.why,
-        "placement": f"{args.replicas} x {args.tensor_parallel} {args.gpu} on {args.pool}",
+        "placement": f"{args.replicas} x {args.split.gpus} {args.gpu} on {args.pool}",
+        "split": str(args.split),
         "contextLength": args.context_length,
         "memoryPerGpu": {
             **memory,
@@ -63,11 +65,7 @@ def _decision(args: ServicePlan) -> dict[str, Any]:
         },
         "kvTokens": args.memory.kv_tokens,
         "costPerHour": args.cost_per_hour,
-        "rejected": [_line(rejection) for rejection in args.rejected],
+        "rejected": [rejection_text(rejection) for rejection in args.rejected],
+        "flips": list(args.flips),
         "notes": list(args.notes),
     }
-
-
-def _line(rejection: Rejection) -> str:
-    split = f", TP {rejection.tensor_parallel}" if rejection.tensor_parallel else ""
-    return f"{rejection.runtime} on {rejection.pool}{split}: {'; '.join(rejection.reasons)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from ome_iac.cli import cluster, deploy, engine, model
+from ome_iac.cli.fit import fit
 from ome_iac.cli.lock import lock
 from ome_iac.cli.plan import plan
 from ome_iac.cli.select import select
@@ -17,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(plan)
+app.command()(fit)
 app.command()(deploy.up)
 app.command()(deploy.diff)
 app.command()(deploy.destroy)

@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from ome_iac.models.metadata import ModelMetadata
 from ome_iac.runtimes.memory import Ledger
+from ome_iac.runtimes.splits import Split, Tuning
 
 
 class Decision(BaseModel):
@@ -116,7 +117,7 @@ class Rejection(Decision):
 
     runtime: str
     pool: str
-    tensor_parallel: int | None = Field(description="None: whatever the split")
+    split: Split | None = Field(description="None: whatever the split")
     fits: bool = Field(description="it would run, but something else is better")
     reasons: tuple[str, ...]
 
@@ -135,10 +136,13 @@ class ServicePlan(Decision):
     health_path: str
     pool: str
     gpu: str
-    tensor_parallel: int
+    split: Split = Field(description="of one replica")
+    nodes: int = Field(description="of one replica")
+    pattern: Literal["standard", "multi-node"] = Field(description="what the replica is made of: a pod, or several")
+    tuning: Tuning = Field(description="what the engine is told beyond its defaults")
     replicas: int
     max_surge: int = Field(description="pods above `replicas` during a roll-out: 0 where the pool has no GPU to spare")
-    memory: Ledger = Field(description="of each GPU")
+    memory: Ledger = Field(description="of each GPU of the pipeline stage with least room")
     context_length: int
     volume: Volume
     startup: Startup
@@ -151,12 +155,23 @@ class ServicePlan(Decision):
     )
     why: str
     rejected: tuple[Rejection, ...]
+    flips: tuple[str, ...] = Field(description="what small change would make it cheaper, and by how much")
     notes: tuple[str, ...] = ()
+
+    @property
+    def tensor_parallel(self) -> int:
+        """GPUs that each layer is divided over."""
+        return self.split.tensor
 
     @property
     def gpus(self) -> int:
         """GPUs of all replicas."""
-        return self.replicas * self.tensor_parallel
+        return self.replicas * self.split.gpus
+
+    @property
+    def gpus_per_node(self) -> int:
+        """GPUs of one replica on one node: what a pod asks for."""
+        return self.split.gpus // self.nodes
 
 
 class Plan(Decision):

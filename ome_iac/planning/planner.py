@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ome_iac.models.metadata import ModelMetadata
-from ome_iac.planning.candidates import Candidate, Demand, Search, demand_of, search
+from ome_iac.planning.candidates import Candidate, Demand, Proofs, Search, demand_of, search
 from ome_iac.planning.declared import contradictions
+from ome_iac.planning.flips import cheaper_ways, ways_to_fit
 from ome_iac.planning.plan import ModelPlan, Plan, Rejection, RuntimePlan, ServicePlan, Volume
 from ome_iac.planning.pools import Pool, declared_pools
 from ome_iac.planning.workload import host_resources, scratch_bytes, startup_of, volume_of
@@ -30,6 +31,8 @@ class _Wanted:
     volume: Volume
     demand: Demand
     found: Search
+    engines: tuple[Engine, ...]
+    proofs: Proofs
 
 
 def plan_stack(stack: Stack, metadata: Mapping[str, ModelMetadata]) -> tuple[Plan | None, list[Problem]]:
@@ -39,15 +42,16 @@ def plan_stack(stack: Stack, metadata: Mapping[str, ModelMetadata]) -> tuple[Pla
     pools = declared_pools(stack, problems)
     broken_pools = len(pools) < len(stack.of(NodePool)) or any(kind == "NodePool" for kind, _ in stack.unusable)
     searches: dict[tuple[str, Demand, str], Search] = {}
+    proofs = Proofs()
     wanted = [
         found
         for service in stack.of(InferenceService)
-        if (found := _wanted(stack, service, metadata, pools, searches, problems, broken_pools))
+        if (found := _wanted(stack, service, metadata, pools, searches, proofs, problems, broken_pools))
     ]
     services = [
         plan
         for item in sorted(wanted, key=_placement_order)
-        if (plan := _place(stack, item, pools, problems, silent=broken_pools))
+        if (plan := _place(item, pools, problems, silent=broken_pools))
     ]
     if problems:
         return None, problems
@@ -91,6 +95,7 @@ def _wanted(
     metadata: Mapping[str, ModelMetadata],
     pools: list[Pool],
     searches: dict[tuple[str, Demand, str], Search],
+    proofs: Proofs,
     problems: list[Problem],
     broken_pools: bool,
 ) -> _Wanted | None:
@@ -122,8 +127,8 @@ def _wanted(
     demand = demand_of(facts, task, service.spec.intent, service.spec.engine.min_replicas, scratch)
     key = (document.spec.storage.storage_uri, demand, ",".join(chosen))
     if key not in searches:
-        searches[key] = search(facts, demand, chosen.values(), pools)
-    return _Wanted(service, document, facts, volume, demand, searches[key])
+        searches[key] = search(facts, demand, chosen.values(), pools, proofs)
+    return _Wanted(service, document, facts, volume, demand, searches[key], tuple(chosen.values()), proofs)
 
 
 def _engines_for(service: InferenceService, problems: list[Problem]) -> dict[str, Engine]:
@@ -141,23 +146,22 @@ def _engines_for(service: InferenceService, problems: list[Problem]) -> dict[str
 
 
 def _placement_order(item: _Wanted) -> tuple[int, str, str]:
-    """Whoever needs most GPUs on one node is placed first: small services fit into what is left, not the reverse."""
-    best = item.found.fitting[0].tensor_parallel if item.found.fitting else 0
+    """Whoever needs most GPUs is placed first: small services fit into what is left, not the reverse."""
+    best = item.found.fitting[0].split.gpus if item.found.fitting else 0
     return (-best, item.service.namespace, item.service.name)
 
 
-def _place(stack: Stack, item: _Wanted, pools: list[Pool], problems: list[Problem], silent: bool) -> ServicePlan | None:
+def _place(item: _Wanted, pools: list[Pool], problems: list[Problem], silent: bool) -> ServicePlan | None:
     replicas = item.service.spec.engine.min_replicas
     full: list[Rejection] = []
     for index, candidate in enumerate(item.found.fitting):
-        if candidate.pool.place(candidate.tensor_parallel, replicas):
-            return _service_plan(
-                stack, item, candidate, (*full, *_others(candidate, item, index), *item.found.rejected)
-            )
+        on_a_node, pods = candidate.split.gpus // candidate.nodes, replicas * candidate.nodes
+        if candidate.pool.place(on_a_node, pods):
+            rejected = (*full, *_others(candidate, item, index), *item.found.rejected)
+            return _service_plan(item, candidate, rejected, pools)
         full.append(
             candidate.rejection(
-                f"{candidate.pool.name} has {candidate.pool.free_gpus} GPUs left, "
-                f"{replicas} x {candidate.tensor_parallel} are needed"
+                f"{candidate.pool.name} has {candidate.pool.free_gpus} GPUs left, {pods} x {on_a_node} are needed"
             )
         )
     if not silent:
@@ -168,7 +172,8 @@ def _place(stack: Stack, item: _Wanted, pools: list[Pool], problems: list[Proble
 def _with_surge(service: ServicePlan, pools: list[Pool]) -> ServicePlan:
     """A roll-out starts the new pod first where its pool has a node with GPUs to spare once everything is placed."""
     [pool] = [pool for pool in pools if pool.name == service.pool]
-    return service.model_copy(update={"max_surge": int(pool.has_room(service.tensor_parallel))})
+    spare = service.nodes == 1 and pool.has_room(service.gpus_per_node)
+    return service.model_copy(update={"max_surge": int(spare)})
 
 
 def _others(chosen: Candidate, item: _Wanted, index: int) -> tuple[Rejection, ...]:
@@ -187,6 +192,8 @@ def _comparison(chosen: Candidate, other: Candidate, demand: Demand) -> str:
     held, best = other.ledger.concurrency, chosen.ledger.concurrency
     if held is not None and best is not None and int(held) < int(best):
         return f"fits at the same price, but holds {int(held)} requests against {int(best)}"
+    if (other.engine, other.pool) == (chosen.engine, chosen.pool):
+        return f"fits at the same price; {chosen.split} needs less between GPUs"
     return f"fits equally; {chosen.engine.name} on {chosen.pool.name} comes first by name"
 
 
@@ -197,21 +204,27 @@ def _refusal(item: _Wanted, full: list[Rejection], pools: list[Pool]) -> Problem
         return service.problem("", f"finds no room: {reasons}", "add nodes, or lower minReplicas")
     tokens, where = found.longest_context
     if not tokens:
-        nearest = _nearest_miss(item)
-        return service.problem("spec.model.name", f"{item.document.name} fits nowhere: {nearest}", _more_memory(pools))
+        what = f"{item.document.name} fits nowhere: {_nearest_miss(item)}"
+        return service.problem("spec.model.name", what, _or(_more_memory(pools), item, pools))
     if demand.context_length > tokens:
         need = max(1, demand.context_length)
         return service.problem(
             "spec.intent.contextLength",
             f"{need:,} tokens for one request are more than any plan on this stack holds: {tokens:,} ({where})",
-            f"{tokens // 1000 * 1000:,} or less here, or a pool with more memory per node",
+            _or(f"{tokens // 1000 * 1000:,} or less here, or a pool with more memory per node", item, pools),
         )
     return service.problem(
         "spec.intent.concurrency",
         f"no plan holds {demand.concurrency} requests of {demand.context_length:,} tokens at once in one replica: "
         f"{_nearest_miss(item)}",
-        "more replicas (engine.minReplicas), fewer requests, or a pool with more memory per node",
+        _or("more replicas (engine.minReplicas), fewer requests, or a pool with more memory per node", item, pools),
     )
+
+
+def _or(remedy: str, item: _Wanted, pools: list[Pool]) -> str:
+    """The remedy, and what small changes would make the service fit."""
+    ways = ways_to_fit(item.metadata, item.demand, item.engines, pools, item.proofs)
+    return "; ".join((remedy, *ways))
 
 
 def _nearest_miss(item: _Wanted) -> str:
@@ -219,7 +232,7 @@ def _nearest_miss(item: _Wanted) -> str:
     last: dict[str, Rejection] = {rejection.runtime: rejection for rejection in item.found.rejected}
     return "; ".join(
         f"{rejection.runtime}"
-        + (f" on {rejection.pool}, TP {rejection.tensor_parallel}" if rejection.tensor_parallel else "")
+        + (f" on {rejection.pool}, {rejection.split}" if rejection.split else "")
         + f": {', '.join(rejection.reasons)}"
         for rejection in last.values()
     )
@@ -233,11 +246,11 @@ def _more_memory(pools: list[Pool]) -> str:
     )
 
 
-def _service_plan(stack: Stack, item: _Wanted, chosen: Candidate, rejected: tuple[Rejection, ...]) -> ServicePlan:
+def _service_plan(item: _Wanted, chosen: Candidate, rejected: tuple[Rejection, ...], pools: list[Pool]) -> ServicePlan:
     service, engine, shape = item.service, chosen.engine, chosen.pool.shape
     replicas = service.spec.engine.min_replicas
     context = chosen.ledger.context_length
-    notes = []
+    notes = list(engine.notes)
     if context < item.demand.context_length:
         notes.append(
             f"context reduced from the model's {item.demand.context_length:,} to {context:,} tokens: "
@@ -250,11 +263,12 @@ def _service_plan(stack: Stack, item: _Wanted, chosen: Candidate, rejected: tupl
         model=item.metadata,
         task=item.demand.task,
         gpu=shape.gpu,
-        tensor_parallel=chosen.tensor_parallel,
+        split=chosen.split,
         context_length=context,
         served_name=item.document.name,
         model_path=item.volume.mount or item.volume.source,
         revision=revision,
+        tuning=chosen.tuning,
     )
     count = len(item.found.fitting)
     return ServicePlan(
@@ -263,26 +277,30 @@ def _service_plan(stack: Stack, item: _Wanted, chosen: Candidate, rejected: tupl
         model=item.document.name,
         task=item.demand.task,
         runtime=engine.name,
-        image=engine.catalog.image,
+        image=engine.image(shape.gpu),
         command=engine.command(launch),
         port=engine.port,
         health_path=engine.health_path,
         pool=chosen.pool.name,
         gpu=shape.gpu.name,
-        tensor_parallel=chosen.tensor_parallel,
+        split=chosen.split,
+        nodes=chosen.nodes,
+        pattern="standard" if chosen.nodes == 1 else "multi-node",
+        tuning=chosen.tuning,
         replicas=replicas,
         max_surge=0,
         memory=chosen.ledger,
         context_length=context,
         volume=item.volume,
         startup=startup_of(item.metadata, item.volume, shape),
-        host=host_resources(shape, chosen.tensor_parallel, item.demand.scratch_bytes),
+        host=host_resources(shape, chosen.split.gpus // chosen.nodes, item.demand.scratch_bytes),
         labels=dict(sorted(service.spec.engine.labels.items())),
         annotations=dict(sorted(service.spec.engine.annotations.items())),
         cost_per_hour=replicas * chosen.cost_per_hour,
         milliseconds_per_token_bound=_token_bound(item, chosen),
         why=_why(item.demand, chosen, count),
         rejected=rejected,
+        flips=cheaper_ways(item.metadata, item.demand, chosen, replicas, pools, item.proofs),
         notes=tuple(notes),
     )
 
@@ -300,5 +318,5 @@ def _token_bound(item: _Wanted, chosen: Candidate) -> float | None:
     if item.demand.task is not Task.GENERATE or not metadata.weights or not metadata.parameters:
         return None
     read = metadata.weights.bytes * metadata.parameters.active / metadata.parameters.total
-    bandwidth = chosen.pool.shape.gpu.bandwidth_tb_s * 1e12 * chosen.tensor_parallel
+    bandwidth = chosen.pool.shape.gpu.bandwidth_tb_s * 1e12 * chosen.split.tensor
     return round(read / bandwidth * 1000, 2)

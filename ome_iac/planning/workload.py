@@ -91,17 +91,17 @@ def scratch_bytes(metadata: ModelMetadata, volume: Volume) -> int:
     return SCRATCH_BYTES + downloaded
 
 
-def host_resources(shape: Shape, tensor_parallel: int, scratch: int) -> HostResources:
-    """The node's CPUs and memory, shared by GPU."""
-    share = HOST_SHARE * tensor_parallel / shape.gpus
+def host_resources(shape: Shape, gpus: int, scratch: int) -> HostResources:
+    """The node's CPUs and memory, shared by GPU: what a pod with `gpus` of them asks for."""
+    share = HOST_SHARE * gpus / shape.gpus
     return HostResources(
         cpus=max(1, int(shape.vcpus * share)),
         memory_bytes=int(shape.memory_gb * 1_000_000_000 * share) // GIB * GIB,
-        shared_memory_bytes=shared_memory(tensor_parallel),
+        shared_memory_bytes=shared_memory(gpus),
         scratch_bytes=scratch,
     )
 
 
-def shared_memory(tensor_parallel: int) -> int:
+def shared_memory(gpus: int) -> int:
     """/dev/shm: the engine's message rings, and NCCL's buffers between the GPUs of one pod."""
-    return (1 if tensor_parallel == 1 else 1 + 2 * tensor_parallel) * GIB
+    return (1 if gpus == 1 else 1 + 2 * gpus) * GIB

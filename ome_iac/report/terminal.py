@@ -52,7 +52,7 @@ def _pool_lines(pool: PoolPlan, plan: Plan) -> Iterator[str]:
         f"${pool.cost_per_hour:.2f}/h"
     )
     on_it = ", ".join(service.name for service in plan.services if service.pool == pool.name) or "nothing"
-    yield _row("GPUs", f"{_bar([(pool.gpus_used, '#')], pool.gpus)}   {pool.gpus_used} of {pool.gpus} used: {on_it}")
+    yield _row("GPUs", f"{bar([(pool.gpus_used, '#')], pool.gpus)}   {pool.gpus_used} of {pool.gpus} used: {on_it}")
 
 
 def _service_lines(plan: Plan, service: ServicePlan, everything: bool) -> Iterator[str]:
@@ -69,8 +69,8 @@ def _service_lines(plan: Plan, service: ServicePlan, everything: bool) -> Iterat
     yield f"[bold]{name}[/]   {escape(service.model)}{revision}   {size}"
     yield _row(
         "runtime",
-        f"{service.runtime} on {service.pool} ({plan.pool(service.pool).shape}), tensor parallel "
-        f"{service.tensor_parallel}, {_count(service.replicas, 'replica')}: {_count(service.gpus, 'GPU')}",
+        f"{service.runtime} on {service.pool} ({plan.pool(service.pool).shape}), {_split(service)}, "
+        f"{_count(service.replicas, 'replica')}: {_count(service.gpus, 'GPU')}",
     )
     yield _row("per GPU", _memory(service))
     yield _row("serves", _serves(service))
@@ -78,8 +78,20 @@ def _service_lines(plan: Plan, service: ServicePlan, everything: bool) -> Iterat
     yield _row("starts", f"in about {_duration(start.expected_seconds)} ({start.bandwidth_source})")
     yield _row("why", service.why)
     yield from _rejections(plan, service, everything)
+    for index, flip in enumerate(service.flips):
+        yield _row("" if index else "flip", escape(flip))
     for note in (*plan.model(service.model).notes, *service.notes):
         yield _row("note", f"[yellow]{escape(note)}[/]")
+
+
+def _split(service: ServicePlan) -> str:
+    split = service.split
+    parts = [f"tensor parallel {split.tensor}"]
+    parts += [f"{split.pipeline} pipeline stages"] if split.pipeline > 1 else []
+    parts += [f"data parallel {split.data}"] if split.data > 1 else []
+    parts += [f"expert parallel {split.expert}"] if split.expert > 1 else []
+    parts += [f"{service.nodes} nodes a replica"] if service.nodes > 1 else []
+    return ", ".join(parts)
 
 
 def _memory(service: ServicePlan) -> str:
@@ -88,10 +100,10 @@ def _memory(service: ServicePlan) -> str:
     weights = lines.pop("weights")
     other = sum(lines.values())
     kv = max(0, ledger.kv_cache)
-    bar = _bar([(weights, "#"), (other, "="), (kv, "-")], ledger.total)
+    drawn = bar([(weights, "#"), (other, "="), (kv, "-")], ledger.total)
     cache = "KV" if ledger.kv_bytes_per_request else "free"
     return (
-        f"{bar}   {weights / GIB:.1f} weights + {other / GIB:.1f} overhead + {kv / GIB:.1f} {cache} = "
+        f"{drawn}   {weights / GIB:.1f} weights + {other / GIB:.1f} overhead + {kv / GIB:.1f} {cache} = "
         f"{ledger.budget / GIB:.1f} of {ledger.total / GIB:.1f} GiB"
     )
 
@@ -121,17 +133,17 @@ def _telling(plan: Plan, service: ServicePlan) -> tuple[Rejection, ...]:
     fitting = [rejection for rejection in service.rejected if rejection.fits]
     cheaper: dict[str, Rejection] = {}
     for rejection in service.rejected:
-        if rejection.fits or rejection.runtime != service.runtime or not rejection.tensor_parallel:
+        if rejection.fits or rejection.runtime != service.runtime or not rejection.split:
             continue
         pool = plan.pool(rejection.pool)
-        if service.replicas * rejection.tensor_parallel * pool.cost_per_hour / pool.gpus < service.cost_per_hour:
+        if service.replicas * rejection.split.gpus * pool.cost_per_hour / pool.gpus < service.cost_per_hour:
             cheaper[rejection.pool] = rejection
     return (*fitting[:2], *cheaper.values())[:SHOWN_REJECTIONS]
 
 
 def rejection_text(rejection: Rejection) -> str:
     """`vllm 0.33.0 on h100, TP 2: why`."""
-    split = f", TP {rejection.tensor_parallel}" if rejection.tensor_parallel else ""
+    split = f", {rejection.split}" if rejection.split else ""
     return f"{rejection.runtime} on {rejection.pool}{split}: {'; '.join(rejection.reasons)}"
 
 
@@ -139,9 +151,10 @@ def _row(label: str, text: str) -> str:
     return f"  [dim]{label:<9}[/]{text}"
 
 
-def _bar(parts: list[tuple[int, str]], total: int) -> str:
-    drawn = "".join(sign * round(BAR * amount / total) for amount, sign in parts)[:BAR]
-    return f"{drawn:.<{BAR}}"
+def bar(parts: list[tuple[int, str]], total: int, width: int = BAR) -> str:
+    """Each part in its sign, drawn to scale; dots for what is left of `total`."""
+    drawn = "".join(sign * round(width * amount / total) for amount, sign in parts)[:width]
+    return f"{drawn:.<{width}}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ome_iac.hardware import gpus, shapes
-from ome_iac.manifests import service_objects
+from ome_iac.manifests import service_objects, unrenderable
 from ome_iac.models.metadata import ModelMetadata
 from ome_iac.planning.planner import plan_stack
 from ome_iac.runtimes.catalog import Task
 from ome_iac.runtimes.engines import engines
-from ome_iac.runtimes.memory import kv_bytes_per_request, longest_context
+from ome_iac.runtimes.memory import longest_context
+from ome_iac.runtimes.splits import Split
 from tests.unit.facts import decoder, model, pool, service, stack
 
 heads = st.sampled_from([8, 12, 16, 24, 32, 40, 64, 96])
@@ -32,14 +33,14 @@ decoders = st.builds(
     vocabulary=st.integers(1000, 260_000),
     context=st.integers(2048, 1_000_000),
 )
-splits = st.sampled_from([1, 2, 4, 8])
+splits = st.builds(Split, tensor=st.sampled_from([1, 2, 4, 8]), pipeline=st.sampled_from([1, 2, 3]))
 engine_names = st.sampled_from(sorted(engines()))
 gpu_names = st.sampled_from(sorted(gpus()))
 
 
 @given(decoders, engine_names, gpu_names, splits, st.integers(1, 10**6), st.integers(0, 10**6))
 def test_a_longer_context_never_needs_less(
-    facts: ModelMetadata, engine: str, gpu: str, split: int, context: int, more: int
+    facts: ModelMetadata, engine: str, gpu: str, split: Split, context: int, more: int
 ) -> None:
     short = engines()[engine].ledger(facts, Task.GENERATE, gpus()[gpu], split, context)
     long = engines()[engine].ledger(facts, Task.GENERATE, gpus()[gpu], split, context + more)
@@ -48,7 +49,7 @@ def test_a_longer_context_never_needs_less(
 
 
 @given(decoders, engine_names, gpu_names, splits, st.integers(0, 10**11))
-def test_a_bigger_model_never_needs_less(facts: ModelMetadata, engine: str, gpu: str, split: int, more: int) -> None:
+def test_a_bigger_model_never_needs_less(facts: ModelMetadata, engine: str, gpu: str, split: Split, more: int) -> None:
     assert facts.parameters is not None
     bigger = facts.model_copy(
         update={"weights": decoder(parameters=facts.parameters.total + more).weights},
@@ -58,7 +59,7 @@ def test_a_bigger_model_never_needs_less(facts: ModelMetadata, engine: str, gpu:
 
 
 @given(decoders, engine_names, splits, st.floats(0, 100))
-def test_more_memory_never_turns_a_yes_into_a_no(facts: ModelMetadata, engine: str, split: int, more: float) -> None:
+def test_more_memory_never_turns_a_yes_into_a_no(facts: ModelMetadata, engine: str, split: Split, more: float) -> None:
     small = gpus()["H100-80GB"]
     large = small.model_copy(update={"memory_gib": small.memory_gib + more})
     before = engines()[engine].ledger(facts, Task.GENERATE, small, split, 2048)
@@ -67,18 +68,23 @@ def test_more_memory_never_turns_a_yes_into_a_no(facts: ModelMetadata, engine: s
 
 
 @given(decoders, engine_names, splits)
-def test_a_legal_split_divides_heads_and_padded_vocabulary(facts: ModelMetadata, engine: str, split: int) -> None:
+def test_a_legal_split_divides_heads_and_padded_vocabulary(facts: ModelMetadata, engine: str, split: Split) -> None:
     if not engines()[engine].illegal_splits(facts, split):
-        assert all(group.heads % split == 0 for group in facts.attention)
-        assert -(-(facts.vocabulary_size or 0) // 64) * 64 % split == 0
+        assert all(group.heads % split.tensor == 0 for group in facts.attention)
+        assert -(-(facts.vocabulary_size or 0) // 64) * 64 % split.tensor == 0
 
 
-@given(decoders, splits, st.integers(0, 10**12))
-def test_the_longest_context_fits_and_one_block_more_does_not(facts: ModelMetadata, split: int, room: int) -> None:
-    longest = longest_context(facts, room, split)
-    assert kv_bytes_per_request(facts, longest, split) <= room
-    if longest < (facts.context_length or 0):
-        assert kv_bytes_per_request(facts, longest + 16, split) > room
+@given(decoders, engine_names, gpu_names, splits)
+def test_the_longest_context_fits_and_one_block_more_does_not(
+    facts: ModelMetadata, engine: str, gpu: str, split: Split
+) -> None:
+    stages = engines()[engine].stages(facts, Task.GENERATE, gpus()[gpu], split)
+    most = facts.context_length or 0
+    longest = longest_context(stages, most)
+    if all(stage.room >= 0 for stage in stages):
+        assert all(stage.ledger(longest).fits for stage in stages)
+    if longest < most:
+        assert not all(stage.ledger(longest + 16).fits for stage in stages)
 
 
 @st.composite
@@ -128,9 +134,12 @@ def test_no_pool_is_overbooked_and_every_service_fits_its_gpus(
         assert used == decided.gpus_used <= decided.gpus
     for item in plan.services:
         assert item.memory.fits
-        assert item.tensor_parallel <= plan.pool(item.pool).gpus_per_node
+        assert item.gpus_per_node <= plan.pool(item.pool).gpus_per_node
+        if item.nodes > 1:
+            assert item.name in str(unrenderable(plan))
+            continue
         objects = service_objects(plan, item)
         assert json.dumps(objects) == json.dumps(service_objects(plan, item))
         [deployment] = [made for made in objects if made["kind"] == "Deployment"]
         [container] = deployment["spec"]["template"]["spec"]["containers"]
-        assert container["resources"]["limits"]["nvidia.com/gpu"] == str(item.tensor_parallel)
+        assert container["resources"]["limits"][plan.pool(item.pool).gpu_resource] == str(item.split.gpus)

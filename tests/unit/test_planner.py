@@ -13,7 +13,8 @@ from ome_iac.planning.plan import Plan, ServicePlan
 from ome_iac.planning.planner import plan_stack
 from ome_iac.problems import Problem
 from ome_iac.runtimes.catalog import Task
-from ome_iac.runtimes.engines import engines
+from ome_iac.runtimes.engines import engine, engines
+from ome_iac.runtimes.splits import Split
 from tests.unit.facts import decoder, encoder, llama_70b, model, pool, service, stack
 
 SMALL, LARGE, TEXT = "hf://example/small", "hf://example/large", "hf://example/text"
@@ -54,7 +55,7 @@ def test_the_cheapest_pool_that_fits_is_taken(tmp_path: Path) -> None:
 def test_the_smallest_legal_split_that_fits_is_taken(tmp_path: Path) -> None:
     chat = one(tmp_path, pool("h100", "BM.GPU.H100.8"), service("chat", "large", intent={"contextLength": 32768}))
     assert chat.tensor_parallel == 4
-    too_small = [rejection for rejection in chat.rejected if rejection.tensor_parallel in (1, 2)]
+    too_small = [rejection for rejection in chat.rejected if rejection.split and rejection.split.tensor in (1, 2)]
     assert len(too_small) == 4
     assert all(not rejection.fits and "GiB" in rejection.reasons[0] for rejection in too_small)
 
@@ -115,14 +116,14 @@ def test_concurrency_is_shared_by_the_replicas(tmp_path: Path) -> None:
 
 def test_heads_that_cannot_be_divided_forbid_a_split(tmp_path: Path) -> None:
     embeddings = one(tmp_path, pool("h100", "BM.GPU.H100.8"), service("embed", "text"))
-    forbidden = [rejection for rejection in embeddings.rejected if rejection.tensor_parallel == 8]
+    forbidden = [rejection for rejection in embeddings.rejected if rejection.split and rejection.split.tensor == 8]
     assert [rejection.reasons for rejection in forbidden] == [("12 attention heads are not divisible by 8",)] * 2
 
 
 @pytest.mark.parametrize(("heads", "kv_heads", "legal"), [(32, 8, True), (24, 3, False), (32, 1, True), (32, 6, False)])
 def test_kv_heads_are_divided_or_repeated_or_refused(heads: int, kv_heads: int, legal: bool) -> None:
     facts = decoder(heads=heads, kv_heads=kv_heads)
-    assert (engines()["vllm"].illegal_splits(facts, 4) == ()) is legal
+    assert (engines()["vllm"].illegal_splits(facts, Split(tensor=4)) == ()) is legal
 
 
 def test_an_encoder_keeps_no_kv_cache_and_runs_as_a_pooling_model(tmp_path: Path) -> None:
@@ -207,23 +208,25 @@ def test_the_ledger_adds_up_and_every_line_has_a_source(tmp_path: Path) -> None:
     assert all(line.formula and line.source for line in ledger.lines)
     # 2 x 32 layers x 8 heads x 128 x 2 B = 128 KiB a token
     assert ledger.kv_bytes_per_request == 131_072 * 128 * 1024
-    assert ledger.kv_tokens == int(ledger.kv_cache / (128 * 1024))
+    assert ledger.kv_tokens == ledger.kv_cache // (16 * 128 * 1024) * 16  # whole blocks
 
 
 @pytest.mark.parametrize(("split", "measured"), [(1, 14.99), (2, 7.51), (4, 3.77)])
 def test_measured_weights_of_one_gpu_are_met(split: int, measured: float) -> None:
     """Llama-3.1-8B on vLLM 0.19, H100, in GiB (llm-d-planner's published runs)."""
-    ledger = engines()["vllm"].ledger(FACTS[SMALL], Task.GENERATE, gpus()["H100-80GB"], split, 8192)
+    ledger = engine("vllm", "0.19.0").ledger(
+        FACTS[SMALL], Task.GENERATE, gpus()["H100-80GB"], Split(tensor=split), 8192
+    )
     [weights] = [line.bytes for line in ledger.lines if line.name == "weights"]
     assert weights / GIB == pytest.approx(measured, abs=0.02)
 
 
 def test_every_flag_exists_in_the_engines_version(tmp_path: Path) -> None:
-    for engine in engines():
+    for name, runtime in engines().items():
         for served in ("small", "text"):
-            decided = one(tmp_path, pool("h100", "BM.GPU.H100.8"), service("s", served, runtime={"name": engine}))
+            decided = one(tmp_path, pool("h100", "BM.GPU.H100.8"), service("s", served, runtime={"name": name}))
             flags = {part for part in decided.command if part.startswith("--")}
-            assert flags <= engines()[engine].catalog.flags
+            assert flags <= runtime.catalog.flags
             assert decided.command[decided.command.index("--served-model-name") + 1] == served
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from packaging.version import Version
@@ -10,10 +11,10 @@ from packaging.version import Version
 from ome_iac.hardware import Gpu
 from ome_iac.models.metadata import Capability, ModelMetadata
 from ome_iac.runtimes.catalog import Catalog, Task
-from ome_iac.runtimes.memory import Ledger
-
-VOCABULARY_PADDING = 64
-"""Both engines pad the vocabulary to a multiple of this before they shard it."""
+from ome_iac.runtimes.memory import Ledger, Stage, tightest
+from ome_iac.runtimes.quantization import Method, broken_blocks, unknown_method, unsuited_gpu, unsuited_tuning
+from ome_iac.runtimes.splits import DEFAULTS, Split, Tuning, layer_count
+from ome_iac.runtimes.weights import padded_vocabulary
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,12 @@ class Launch:
     model: ModelMetadata
     task: Task
     gpu: Gpu
-    tensor_parallel: int
+    split: Split
     context_length: int
     served_name: str
     model_path: str
     revision: str | None
+    tuning: Tuning = DEFAULTS
 
 
 class Engine(ABC):
@@ -37,54 +39,90 @@ class Engine(ABC):
     health_path = "/health"
     minimum_capability: str
     """The oldest CUDA compute capability that the engine's released kernels are built for."""
+    methods: Mapping[str, Method]
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, notes: tuple[str, ...] = ()) -> None:
         self.catalog = catalog
+        self.version = Version(catalog.version)
+        self.notes = notes
+        """What a plan made with it has to say: whose flags these are, whose memory rules."""
 
     @property
     def name(self) -> str:
         """`vllm 0.33.0`."""
         return self.catalog.name
 
+    @abstractmethod
+    def image(self, gpu: Gpu) -> str:
+        """The container image for the GPU's vendor."""
+
     def refusals(self, model: ModelMetadata, task: Task) -> tuple[str, ...]:
         """Why the engine cannot serve the model at all; empty if it can."""
         architectures = self.catalog.architectures.get(task, frozenset())
         if model.architecture not in architectures:
             return (f"{self.name} has no {model.architecture} for {task}",)
-        return ()
+        return unknown_method(self.name, self.version, self.methods, model)
 
-    def gpu_refusals(self, model: ModelMetadata, gpu: Gpu) -> tuple[str, ...]:
-        """Why the engine, in the image we run, cannot serve the model on this GPU; empty if it can."""
-        if gpu.vendor != "nvidia" or gpu.compute_capability is None:
-            return (f"{self.name} in {self.catalog.image} is built for NVIDIA GPUs",)
-        capability = Version(gpu.compute_capability)
-        if capability < Version(self.minimum_capability):
-            return (f"{gpu.name} has compute capability {capability}, {self.name} needs {self.minimum_capability}",)
-        if model.dtype == "bfloat16" and "bf16" not in gpu.teraflops:
+    def gpu_refusals(self, model: ModelMetadata, gpu: Gpu, tuning: Tuning = DEFAULTS) -> tuple[str, ...]:
+        """Why the engine, in the image for the GPU, cannot serve the model on it; empty if it can."""
+        if gpu.vendor == "nvidia":
+            capability = Version(gpu.compute_capability or "0")
+            if capability < Version(self.minimum_capability):
+                return (f"{gpu.name} has compute capability {capability}, {self.name} needs {self.minimum_capability}",)
+        if model.dtype == "bfloat16" and tuning.dtype in (None, "auto") and "bf16" not in gpu.teraflops:
             return (f"{gpu.name} does not compute in bfloat16",)
-        return ()
+        return (*unsuited_gpu(self.name, self.methods, model, gpu), *unsuited_tuning(model, gpu, tuning))
 
-    def illegal_splits(self, model: ModelMetadata, tensor_parallel: int) -> tuple[str, ...]:
-        """Why the model cannot be split over so many GPUs; empty if it can."""
-        reasons = []
+    def illegal_splits(self, model: ModelMetadata, split: Split) -> tuple[str, ...]:
+        """Why the model cannot be split so; empty if it can."""
+        tensor, reasons = split.tensor, []
         for group in model.attention:
-            if group.heads % tensor_parallel:
-                reasons.append(f"{group.heads} attention heads are not divisible by {tensor_parallel}")
-            elif group.kv_heads and group.kv_heads % tensor_parallel and tensor_parallel % group.kv_heads:
-                reasons.append(f"{group.kv_heads} KV heads can be neither divided by nor repeated to {tensor_parallel}")
-        vocabulary = model.vocabulary_size or 0
-        padded = -(-vocabulary // VOCABULARY_PADDING) * VOCABULARY_PADDING
-        if padded % tensor_parallel:
-            reasons.append(f"the vocabulary, padded to {padded}, is not divisible by {tensor_parallel}")
+            if group.heads % tensor:
+                reasons.append(f"{group.heads} attention heads are not divisible by {tensor}")
+            elif group.kind != "mla" and group.kv_heads and group.kv_heads % tensor and tensor % group.kv_heads:
+                reasons.append(f"{group.kv_heads} KV heads can be neither divided by nor repeated to {tensor}")
+        if padded_vocabulary(model) % tensor:
+            reasons.append(f"the vocabulary, padded to {padded_vocabulary(model)}, is not divisible by {tensor}")
+        if split.pipeline > layer_count(model):
+            reasons.append(f"{layer_count(model)} layers do not make {split.pipeline} pipeline stages")
+        if split.expert > 1 and model.experts is None:
+            reasons.append("the model has no experts to divide")
+        elif split.expert > 1 and model.experts:
+            reasons += self.illegal_expert_parallel(model, split)
+        reasons += broken_blocks(model, split)
         return tuple(dict.fromkeys(reasons))
 
     @abstractmethod
-    def ledger(self, model: ModelMetadata, task: Task, gpu: Gpu, tensor_parallel: int, context_length: int) -> Ledger:
-        """The memory of one GPU."""
+    def illegal_expert_parallel(self, model: ModelMetadata, split: Split) -> tuple[str, ...]:
+        """Why the experts cannot be divided so; the model has some."""
+
+    @abstractmethod
+    def stages(
+        self, model: ModelMetadata, task: Task, gpu: Gpu, split: Split, tuning: Tuning = DEFAULTS
+    ) -> tuple[Stage, ...]:
+        """The memory of one GPU of each pipeline stage, whatever the context length."""
+
+    def ledger(
+        self, model: ModelMetadata, task: Task, gpu: Gpu, split: Split, context_length: int, tuning: Tuning = DEFAULTS
+    ) -> Ledger:
+        """The memory of one GPU of the stage with least room."""
+        return tightest(self.stages(model, task, gpu, split, tuning), context_length)
 
     @abstractmethod
     def command(self, launch: Launch) -> tuple[str, ...]:
         """The container's command line, every flag of which exists in this version."""
+
+
+def nearest_legal(engine: Engine, model: ModelMetadata, split: Split, most: int = 64) -> Split | None:
+    """The legal split that is nearest to an illegal one: tensor parallel first, then without expert parallel."""
+    for expert in dict.fromkeys((split.expert, 1)):
+        for tensor in sorted(range(1, most + 1), key=lambda size: (abs(size - split.tensor), size)):
+            experts = expert if expert == 1 else tensor * split.data
+            layers = min(split.pipeline, layer_count(model))
+            found = Split(tensor=tensor, pipeline=layers, data=split.data, expert=experts)
+            if not engine.illegal_splits(model, found):
+                return found
+    return None
 
 
 def task_of(model: ModelMetadata) -> Task | None:

@@ -1,4 +1,4 @@
-"""SGLang: memory rules and command line.
+"""SGLang: what it runs on, its memory, and its command line.
 
 `mem_fraction_static` is the share of memory that weights and KV cache may take; the rest is reserved by the rule in
 SGLang's own source (0.5.23, arg_groups/memory_hook.py), which we evaluate here and pass on explicitly.
@@ -10,11 +10,18 @@ from ome_iac.hardware import GIB, Gpu
 from ome_iac.models.metadata import ModelMetadata
 from ome_iac.runtimes.catalog import Task
 from ome_iac.runtimes.engines.base import Engine, Launch
-from ome_iac.runtimes.memory import Ledger, LedgerLine, kv_bytes_per_request, weights_line
+from ome_iac.runtimes.engines.vllm_memory import has_towers
+from ome_iac.runtimes.kv_cache import sglang_layouts
+from ome_iac.runtimes.memory import Stage, line
+from ome_iac.runtimes.quantization import SGLANG
+from ome_iac.runtimes.splits import DEFAULTS, Split, Tuning, extra_last, layer_count
+from ome_iac.runtimes.weights import stage_share
 
 MIB = 1024**2
-NON_TORCH_GIB = {1: 0.5, 2: 1.1, 4: 1.2, 8: 1.3}
+NON_TORCH_GIB = {1: 0.5, 2: 1.1, 4: 1.2, 8: 1.3, 16: 1.4}
 SOURCE = "SGLang 0.5.23, memory_hook.py"
+TOWER_FACTOR = 0.95
+"""Of the share, what is left where images are encoded: SGLang's factor for an encoder of ViT-L's size."""
 
 
 class Sglang(Engine):
@@ -22,63 +29,120 @@ class Sglang(Engine):
 
     port = 30000
     minimum_capability = "7.5"
+    methods = SGLANG
 
-    def batch_limits(self, gpu: Gpu, tensor_parallel: int) -> tuple[int, int]:
-        """Tokens of a prefill chunk and sequences of the largest decode graph: SGLang's defaults for the GPU."""
-        many = tensor_parallel >= 4
+    def image(self, gpu: Gpu) -> str:
+        """SGLang publishes a CUDA image and, for ROCm, one for each generation of AMD's GPUs."""
+        if gpu.vendor == "amd":
+            generation = "mi35x" if gpu.arch == "gfx950" else "mi30x"
+            return f"docker.io/lmsysorg/sglang:v{self.catalog.version}-rocm720-{generation}"
+        return self.catalog.image
+
+    def batch_limits(self, gpu: Gpu, split: Split, tuning: Tuning = DEFAULTS) -> tuple[int, int]:
+        """Tokens of a prefill chunk and sequences of the largest decode graph: as tuned, or SGLang's for the GPU."""
+        many = split.stage_gpus >= 4
+        chunk, sequences = 16384, 512
         if gpu.memory_gib < 20:
-            return 2048, 8
-        if gpu.memory_gib < 35:
-            return 4096, 160 if many else 48
-        if gpu.memory_gib < 60:
-            return 4096, 160 if many else 32
-        if gpu.memory_gib < 160:
-            return 8192, 512 if many else 256
-        return 16384, 512
+            chunk, sequences = 2048, 8
+        elif gpu.memory_gib < 35:
+            chunk, sequences = 4096, 160 if many else 48
+        elif gpu.memory_gib < 60:
+            chunk, sequences = 4096, 160 if many else 32
+        elif gpu.memory_gib < 160:
+            chunk, sequences = 8192, 512 if many else 256
+        return tuning.max_num_batched_tokens or chunk, min(sequences, tuning.max_num_seqs or sequences)
 
-    def static_fraction(self, gpu: Gpu, tensor_parallel: int) -> float:
-        """The share for weights and KV cache."""
-        chunk, sequences = self.batch_limits(gpu, tensor_parallel)
-        reserved = 512 + chunk * 1.5 + tensor_parallel / 8 * 1024 + sequences * 2 + _prefill_graphs(chunk) * 8
+    def reserved_mib(self, model: ModelMetadata, gpu: Gpu, split: Split, tuning: Tuning) -> tuple[float, float]:
+        """What SGLang keeps for activations, and for CUDA graphs."""
+        chunk, sequences = self.batch_limits(gpu, split, tuning)
+        activations = 512 + max(chunk, 2048) * 1.5 + split.gpus / 8 * 1024
+        graphs = sequences * 2.0
+        if split.data > 1:
+            graphs += sequences * split.data * (4.5 if sequences > 300 else 3)
+        latent = any(group.kind == "mla" for group in model.attention)
+        graphs += 1.5 * 1024 if latent else _prefill_graphs(chunk) * 8
         if gpu.memory_gib > 60:
-            reserved = max(reserved, 10 * 1024)
-        total = gpu.memory_bytes / MIB
-        return round((total - reserved) / total, 3)
+            activations = max(activations, 10 * 1024 - graphs)
+        return activations, graphs
 
-    def ledger(self, model: ModelMetadata, task: Task, gpu: Gpu, tensor_parallel: int, context_length: int) -> Ledger:
-        """The memory of one GPU; activations and graphs are what the budget leaves outside."""
-        fraction = self.static_fraction(gpu, tensor_parallel)
-        return Ledger(
-            total=gpu.memory_bytes,
-            budget=int(fraction * gpu.memory_bytes),
-            budget_formula=f"mem-fraction-static {fraction} x {gpu.memory_gib} GiB",
-            lines=(
-                weights_line(model, tensor_parallel),
-                LedgerLine(
-                    name="nonTorch",
-                    bytes=int(NON_TORCH_GIB[tensor_parallel] * fraction * GIB),
-                    formula=f"{fraction} x (CUDA context and NCCL at TP {tensor_parallel})",
-                    source=SOURCE,
-                ),
-            ),
-            kv_bytes_per_request=kv_bytes_per_request(model, context_length, tensor_parallel),
-            context_length=context_length,
+    def static_fraction(self, model: ModelMetadata, gpu: Gpu, split: Split, tuning: Tuning = DEFAULTS) -> float:
+        """The share for weights and KV cache."""
+        if tuning.gpu_memory_utilization:
+            return tuning.gpu_memory_utilization
+        total = gpu.memory_bytes / MIB
+        share = (total - sum(self.reserved_mib(model, gpu, split, tuning))) / total
+        return round(share * (TOWER_FACTOR if has_towers(model) else 1), 3)
+
+    def illegal_expert_parallel(self, model: ModelMetadata, split: Split) -> tuple[str, ...]:
+        """Experts are divided evenly, over GPUs that divide the stage's."""
+        assert model.experts is not None
+        reasons = []
+        if split.stage_gpus % split.expert:
+            reasons.append(f"expert parallel {split.expert} does not divide the {split.stage_gpus} GPUs of a stage")
+        if model.experts.routed % split.expert:
+            reasons.append(f"{model.experts.routed} experts are not divisible by {split.expert}")
+        return tuple(reasons)
+
+    def stages(
+        self, model: ModelMetadata, task: Task, gpu: Gpu, split: Split, tuning: Tuning = DEFAULTS
+    ) -> tuple[Stage, ...]:
+        """Weights and runtime of each stage; activations and graphs are what the budget leaves outside."""
+        layers = extra_last(layer_count(model), split.pipeline)
+        fraction = self.static_fraction(model, gpu, split, tuning)
+        layouts = sglang_layouts(model, layers, split.tensor, tuning.kv_bytes(model))
+        outside = gpu.memory_bytes - int(fraction * gpu.memory_bytes)
+        activations, graphs = (amount * MIB for amount in self.reserved_mib(model, gpu, split, tuning))
+        beside = (
+            line("activation", min(activations, max(0.0, outside - graphs)), "what the share leaves", SOURCE),
+            line("cudaGraph", min(graphs, outside), "2 MiB a decode, 8 MiB a prefill graph; 1.5 GiB for MLA", SOURCE),
         )
+        ways = min((size for size in NON_TORCH_GIB if size >= split.gpus), default=16)
+        runtime = line(
+            "nonTorch",
+            NON_TORCH_GIB[ways] * fraction * GIB,
+            f"{fraction} x (CUDA context and NCCL over {ways} GPUs)",
+            "assumed; SGLang does not say",
+        )
+        stages = []
+        for number, held in enumerate(layers):
+            share = stage_share(model, split, held, tuning)
+            weights = line("weights", share.bytes, share.formula, "the weights' headers, divided as SGLang 0.5.23 does")
+            stages.append(
+                Stage(
+                    number=number,
+                    total=gpu.memory_bytes,
+                    budget=int(fraction * gpu.memory_bytes),
+                    budget_formula=f"mem-fraction-static {fraction} x {gpu.memory_gib} GiB",
+                    lines=(weights, runtime),
+                    beside=beside,
+                    layout=layouts[number],
+                    copies=split.data,
+                )
+            )
+        return tuple(stages)
 
     def command(self, launch: Launch) -> tuple[str, ...]:
-        """The server with every limit spelt out."""
-        chunk, sequences = self.batch_limits(launch.gpu, launch.tensor_parallel)
+        """The server with every limit spelt out; data parallel is data parallel attention within one world."""
+        split, tuning = launch.split, launch.tuning
+        chunk, sequences = self.batch_limits(launch.gpu, split, tuning)
         command = [
             *("python3", "-m", "sglang.launch_server"),
             *("--model-path", launch.model_path),
             *("--served-model-name", launch.served_name),
             *("--host", "0.0.0.0"),
             *("--port", str(self.port)),
-            *("--tp-size", str(launch.tensor_parallel)),
+            *("--tp-size", str(split.stage_gpus)),
+            *(("--pp-size", str(split.pipeline)) if split.pipeline > 1 else ()),
+            *(("--dp-size", str(split.data), "--enable-dp-attention") if split.data > 1 else ()),
+            *(("--ep-size", str(split.expert)) if split.expert > 1 else ()),
             *("--context-length", str(launch.context_length)),
             *("--chunked-prefill-size", str(chunk)),
             *("--cuda-graph-max-bs-decode", str(sequences)),
-            *("--mem-fraction-static", str(self.static_fraction(launch.gpu, launch.tensor_parallel))),
+            *("--mem-fraction-static", str(self.static_fraction(launch.model, launch.gpu, split, tuning))),
+            *(("--max-running-requests", str(tuning.max_num_seqs)) if tuning.max_num_seqs else ()),
+            *(("--kv-cache-dtype", tuning.kv_cache_dtype) if tuning.kv_cache_dtype else ()),
+            *(("--dtype", tuning.dtype) if tuning.dtype else ()),
+            *(("--quantization", tuning.quantization) if tuning.quantization else ()),
             "--enable-metrics",
         ]
         if launch.task is not Task.GENERATE:
