@@ -8,9 +8,11 @@ import pulumi
 
 from components.kubernetes_object import KubernetesObject
 from ome_iac.hardware import GIB
-from ome_iac.manifests import service_objects
-from ome_iac.planning.plan import Plan, ServicePlan
+from ome_iac.manifests import object_name, service_objects
+from ome_iac.planning.plan import Plan, RolePlan, ServicePlan
 from ome_iac.report.terminal import rejection_text
+
+AWAITED = ("Deployment", "LeaderWorkerSet")
 
 
 class InferenceService(pulumi.ComponentResource):
@@ -28,44 +30,53 @@ class InferenceService(pulumi.ComponentResource):
     ) -> None:
         super().__init__("ome-iac:index:InferenceService", name, _decision(args), opts)
         for manifest in service_objects(plan, args):
+            kind = str(manifest["kind"])
+            own = str(manifest["metadata"]["name"]).removeprefix(object_name(args.name))
             KubernetesObject(
-                f"{name}-{str(manifest['kind']).lower()}",
+                f"{name}{own}-{kind.lower()}",
                 manifest,
                 pulumi.ResourceOptions(
                     parent=self,
                     provider=provider,
-                    custom_timeouts=_timeouts(args) if manifest["kind"] == "Deployment" else None,
+                    custom_timeouts=_timeouts(args) if kind in AWAITED else None,
                 ),
             )
-        self.url = pulumi.Output.from_input(f"http://{args.name}.{args.namespace}.svc")
-        self.register_outputs({"url": self.url, "costPerHour": args.cost_per_hour, "runtime": args.runtime})
+        self.url = pulumi.Output.from_input(f"http://{object_name(args.name)}.{args.namespace}.svc")
+        self.register_outputs({"url": self.url, "costPerHour": args.cost_per_hour, "runtime": args.engine.runtime})
 
 
 def _timeouts(args: ServicePlan) -> pulumi.CustomTimeouts:
     """As long as the replicas may take to load, and ten minutes for their nodes."""
-    wait = f"{args.startup.budget_seconds + 600}s"
+    wait = f"{max(role.startup.budget_seconds for role in args.roles) + 600}s"
     return pulumi.CustomTimeouts(create=wait, update=wait)
 
 
 def _decision(args: ServicePlan) -> dict[str, Any]:
     """What `pulumi preview --diff` shows of the choice."""
-    memory = {line.name: f"{line.bytes / GIB:.2f} GiB" for line in args.memory.lines}
     return {
         "model": args.model,
         "task": args.task,
-        "runtime": args.runtime,
+        "pattern": args.pattern,
         "reason": args.why,
-        "placement": f"{args.replicas} x {args.split.gpus} {args.gpu} on {args.pool}",
-        "split": str(args.split),
+        "roles": {role.role: _role(role) for role in args.roles},
         "contextLength": args.context_length,
-        "memoryPerGpu": {
-            **memory,
-            "kvCache": f"{args.memory.kv_cache / GIB:.2f} GiB",
-            "budget": args.memory.budget_formula,
-        },
-        "kvTokens": args.memory.kv_tokens,
         "costPerHour": args.cost_per_hour,
         "rejected": [rejection_text(rejection) for rejection in args.rejected],
         "flips": list(args.flips),
         "notes": list(args.notes),
+    }
+
+
+def _role(role: RolePlan) -> dict[str, Any]:
+    memory = {line.name: f"{line.bytes / GIB:.2f} GiB" for line in role.memory.lines}
+    return {
+        "runtime": role.runtime,
+        "placement": f"{role.replicas} x {role.split.gpus} {role.gpu} on {role.pool}",
+        "split": str(role.split),
+        "memoryPerGpu": {
+            **memory,
+            "kvCache": f"{role.memory.kv_cache / GIB:.2f} GiB",
+            "budget": role.memory.budget_formula,
+        },
+        "kvTokens": role.memory.kv_tokens,
     }

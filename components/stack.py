@@ -51,7 +51,7 @@ def deploy(plan: Plan, kubeconfig: str | None = None, context: str | None = None
     runtimes = {runtime.name: ServingRuntime(runtime.name.replace(" ", "-"), runtime) for runtime in plan.runtimes}
     services = {}
     for service in plan.services:
-        after: list[pulumi.Resource] = [pools[service.pool]]
+        after: list[pulumi.Resource] = [pools[name] for name in sorted({role.pool for role in service.roles})]
         if service.namespace in namespaces:
             after.append(namespaces[service.namespace])
         label = service.name if service.namespace == "default" else f"{service.namespace}-{service.name}"

@@ -7,22 +7,18 @@ seconds, money USD list price per hour unless a name says otherwise.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from ome_iac.models.metadata import ModelMetadata
+from ome_iac.planning.decision import Decision
+from ome_iac.planning.serving.decisions import Adapter, Controller, External, Fabric, RoleName, Route, Router, Scaling
 from ome_iac.runtimes.memory import Ledger
 from ome_iac.runtimes.splits import Split, Tuning
 
-
-class Decision(BaseModel):
-    """A part of the plan: frozen, camelCase in JSON."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, protected_namespaces=()
-    )
+Pattern = Literal["standard", "multi-node", "prefill-decode", "serverless"]
+"""What a service is made of: pods; groups of pods; two kinds of either; pods that come and go with requests."""
 
 
 class OkePlacement(Decision):
@@ -122,46 +118,36 @@ class Rejection(Decision):
     reasons: tuple[str, ...]
 
 
-class ServicePlan(Decision):
-    """How a model is served, and why so."""
+class RolePlan(Decision):
+    """The replicas that do one job of a service: all of it (`engine`), or only prefill or decode."""
 
-    name: str
-    namespace: str
-    model: str
-    task: str
+    role: RoleName
     runtime: str = Field(description="`vllm 0.33.0`")
     image: str
-    command: tuple[str, ...]
+    command: tuple[str, ...] = Field(description="of the pod, or of the first pod of a replica on several nodes")
+    worker_command: tuple[str, ...] = Field(default=(), description="of the other pods of such a replica")
+    environment: tuple[tuple[str, str], ...] = Field(default=(), description="name and value, in the order they need")
     port: int
     health_path: str
     pool: str
     gpu: str
     split: Split = Field(description="of one replica")
     nodes: int = Field(description="of one replica")
-    pattern: Literal["standard", "multi-node"] = Field(description="what the replica is made of: a pod, or several")
+    queue: str | None = Field(default=None, description="Kueue's LocalQueue that admits the replica; None: none does")
+    fabric: Fabric | None = Field(
+        default=None, description="how pods reach each other's GPUs; None: not over a network"
+    )
     tuning: Tuning = Field(description="what the engine is told beyond its defaults")
     replicas: int
     max_surge: int = Field(description="pods above `replicas` during a roll-out: 0 where the pool has no GPU to spare")
     memory: Ledger = Field(description="of each GPU of the pipeline stage with least room")
-    context_length: int
-    volume: Volume
     startup: Startup
     host: HostResources
-    labels: dict[str, str]
-    annotations: dict[str, str]
     cost_per_hour: float
-    milliseconds_per_token_bound: float | None = Field(
-        description="no faster than this: bytes read per token over memory bandwidth; None for tasks without tokens"
+    scaling: Scaling | None = Field(default=None, description="who sets `replicas` once it runs; None: nobody")
+    pod: dict[str, Any] = Field(
+        default_factory=dict, description="fields of PodSpec that the document sets, merged over ours"
     )
-    why: str
-    rejected: tuple[Rejection, ...]
-    flips: tuple[str, ...] = Field(description="what small change would make it cheaper, and by how much")
-    notes: tuple[str, ...] = ()
-
-    @property
-    def tensor_parallel(self) -> int:
-        """GPUs that each layer is divided over."""
-        return self.split.tensor
 
     @property
     def gpus(self) -> int:
@@ -174,6 +160,43 @@ class ServicePlan(Decision):
         return self.split.gpus // self.nodes
 
 
+class ServicePlan(Decision):
+    """How a model is served, and why so."""
+
+    name: str
+    namespace: str
+    model: str
+    task: str
+    pattern: Pattern = "standard"
+    roles: tuple[RolePlan, ...] = Field(min_length=1, description="one; or prefill and decode, in that order")
+    context_length: int
+    volume: Volume
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    router: Router | None = None
+    route: Route | None = None
+    adapters: tuple[Adapter, ...] = ()
+    monitored: bool = Field(default=False, description="whether the Prometheus operator scrapes it")
+    cost_per_hour: float
+    milliseconds_per_token_bound: float | None = Field(
+        description="no faster than this: bytes read per token over memory bandwidth; None for tasks without tokens"
+    )
+    why: str
+    rejected: tuple[Rejection, ...]
+    flips: tuple[str, ...] = Field(description="what small change would make it cheaper, and by how much")
+    notes: tuple[str, ...] = ()
+
+    @property
+    def engine(self) -> RolePlan:
+        """The role that writes the answer: the only one, or decode."""
+        return self.roles[-1]
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all replicas of all roles."""
+        return sum(role.gpus for role in self.roles)
+
+
 class Plan(Decision):
     """A stack, decided."""
 
@@ -183,6 +206,8 @@ class Plan(Decision):
     models: tuple[ModelPlan, ...]
     runtimes: tuple[RuntimePlan, ...]
     services: tuple[ServicePlan, ...]
+    externals: tuple[External, ...] = ()
+    controllers: tuple[Controller, ...] = Field(default=(), description="what must run in the cluster, sorted")
 
     @property
     def cost_per_hour(self) -> float:

@@ -9,8 +9,9 @@ from ome_iac.models.metadata import ModelMetadata
 from ome_iac.planning.candidates import Candidate, Demand, Proofs, Search, demand_of, search
 from ome_iac.planning.declared import contradictions
 from ome_iac.planning.flips import cheaper_ways, ways_to_fit
-from ome_iac.planning.plan import ModelPlan, Plan, Rejection, RuntimePlan, ServicePlan, Volume
+from ome_iac.planning.plan import ModelPlan, Plan, Rejection, RolePlan, RuntimePlan, ServicePlan, Volume
 from ome_iac.planning.pools import Pool, declared_pools
+from ome_iac.planning.serving.carry import carry_all, controllers_of
 from ome_iac.planning.workload import host_resources, scratch_bytes, startup_of, volume_of
 from ome_iac.problems import Problem, did_you_mean
 from ome_iac.runtimes.catalog import Task
@@ -53,14 +54,16 @@ def plan_stack(stack: Stack, metadata: Mapping[str, ModelMetadata]) -> tuple[Pla
         for item in sorted(wanted, key=_placement_order)
         if (plan := _place(item, pools, problems, silent=broken_pools))
     ]
+    pool_plans = {pool.name: pool.plan(stack) for pool in pools}
+    services = carry_all(stack, [_with_surge(service, pools) for service in services], pool_plans, problems)
     if problems:
         return None, problems
-    used = {service.runtime: service for service in services}
+    used = {role.runtime: role for service in services for role in service.roles}
     return (
         Plan(
             stack=stack.name,
             namespaces=tuple(namespace.name for namespace in stack.of(Namespace)),
-            pools=tuple(pool.plan(stack) for pool in pools),
+            pools=tuple(pool_plans.values()),
             models=tuple(
                 ModelPlan(
                     name=model.name,
@@ -76,10 +79,8 @@ def plan_stack(stack: Stack, metadata: Mapping[str, ModelMetadata]) -> tuple[Pla
                 RuntimePlan(name=name, engine=name.split()[0], version=name.split()[1], image=used[name].image)
                 for name in sorted(used)
             ),
-            services=tuple(
-                _with_surge(service, pools)
-                for service in sorted(services, key=lambda service: (service.namespace, service.name))
-            ),
+            services=tuple(services),
+            controllers=controllers_of(services),
         ),
         [],
     )
@@ -171,9 +172,12 @@ def _place(item: _Wanted, pools: list[Pool], problems: list[Problem], silent: bo
 
 def _with_surge(service: ServicePlan, pools: list[Pool]) -> ServicePlan:
     """A roll-out starts the new pod first where its pool has a node with GPUs to spare once everything is placed."""
-    [pool] = [pool for pool in pools if pool.name == service.pool]
-    spare = service.nodes == 1 and pool.has_room(service.gpus_per_node)
-    return service.model_copy(update={"max_surge": int(spare)})
+    by_name = {pool.name: pool for pool in pools}
+    roles = tuple(
+        role.model_copy(update={"max_surge": int(role.nodes == 1 and by_name[role.pool].has_room(role.gpus_per_node))})
+        for role in service.roles
+    )
+    return service.model_copy(update={"roles": roles})
 
 
 def _others(chosen: Candidate, item: _Wanted, index: int) -> tuple[Rejection, ...]:
@@ -270,12 +274,8 @@ def _service_plan(item: _Wanted, chosen: Candidate, rejected: tuple[Rejection, .
         revision=revision,
         tuning=chosen.tuning,
     )
-    count = len(item.found.fitting)
-    return ServicePlan(
-        name=service.name,
-        namespace=service.namespace,
-        model=item.document.name,
-        task=item.demand.task,
+    role = RolePlan(
+        role="engine",
         runtime=engine.name,
         image=engine.image(shape.gpu),
         command=engine.command(launch),
@@ -285,20 +285,28 @@ def _service_plan(item: _Wanted, chosen: Candidate, rejected: tuple[Rejection, .
         gpu=shape.gpu.name,
         split=chosen.split,
         nodes=chosen.nodes,
-        pattern="standard" if chosen.nodes == 1 else "multi-node",
         tuning=chosen.tuning,
         replicas=replicas,
         max_surge=0,
         memory=chosen.ledger,
-        context_length=context,
-        volume=item.volume,
         startup=startup_of(item.metadata, item.volume, shape),
         host=host_resources(shape, chosen.split.gpus // chosen.nodes, item.demand.scratch_bytes),
+        cost_per_hour=replicas * chosen.cost_per_hour,
+    )
+    return ServicePlan(
+        name=service.name,
+        namespace=service.namespace,
+        model=item.document.name,
+        task=item.demand.task,
+        pattern="standard" if chosen.nodes == 1 else "multi-node",
+        roles=(role,),
+        context_length=context,
+        volume=item.volume,
         labels=dict(sorted(service.spec.engine.labels.items())),
         annotations=dict(sorted(service.spec.engine.annotations.items())),
-        cost_per_hour=replicas * chosen.cost_per_hour,
+        cost_per_hour=role.cost_per_hour,
         milliseconds_per_token_bound=_token_bound(item, chosen),
-        why=_why(item.demand, chosen, count),
+        why=_why(item.demand, chosen, len(item.found.fitting)),
         rejected=rejected,
         flips=cheaper_ways(item.metadata, item.demand, chosen, replicas, pools, item.proofs),
         notes=tuple(notes),

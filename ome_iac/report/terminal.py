@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ome_iac.hardware import GIB
 from ome_iac.models.metadata import Source
-from ome_iac.planning.plan import Plan, PoolPlan, Rejection, ServicePlan
+from ome_iac.planning.plan import Plan, PoolPlan, Rejection, RolePlan, ServicePlan
 from ome_iac.problems import Problem
 
 BAR = 24
@@ -51,7 +51,10 @@ def _pool_lines(pool: PoolPlan, plan: Plan) -> Iterator[str]:
         f"[bold]{pool.name}[/]   {_count(pool.nodes, 'node')} {pool.shape} ({pool.gpu}), {made}, "
         f"${pool.cost_per_hour:.2f}/h"
     )
-    on_it = ", ".join(service.name for service in plan.services if service.pool == pool.name) or "nothing"
+    on_it = (
+        ", ".join(service.name for service in plan.services if pool.name in {role.pool for role in service.roles})
+        or "nothing"
+    )
     yield _row("GPUs", f"{bar([(pool.gpus_used, '#')], pool.gpus)}   {pool.gpus_used} of {pool.gpus} used: {on_it}")
 
 
@@ -67,15 +70,8 @@ def _service_lines(plan: Plan, service: ServicePlan, everything: bool) -> Iterat
         size = f"{_parameters(facts.parameters.total)} params, {dtypes}, {facts.weights.bytes / GIB:.1f} GiB{derived}"
     name = service.name if service.namespace == "default" else f"{service.namespace}/{service.name}"
     yield f"[bold]{name}[/]   {escape(service.model)}{revision}   {size}"
-    yield _row(
-        "runtime",
-        f"{service.runtime} on {service.pool} ({plan.pool(service.pool).shape}), {_split(service)}, "
-        f"{_count(service.replicas, 'replica')}: {_count(service.gpus, 'GPU')}",
-    )
-    yield _row("per GPU", _memory(service))
-    yield _row("serves", _serves(service))
-    start = service.startup
-    yield _row("starts", f"in about {_duration(start.expected_seconds)} ({start.bandwidth_source})")
+    for role in service.roles:
+        yield from _role_lines(plan, service, role)
     yield _row("why", service.why)
     yield from _rejections(plan, service, everything)
     for index, flip in enumerate(service.flips):
@@ -84,18 +80,28 @@ def _service_lines(plan: Plan, service: ServicePlan, everything: bool) -> Iterat
         yield _row("note", f"[yellow]{escape(note)}[/]")
 
 
-def _split(service: ServicePlan) -> str:
-    split = service.split
+def _role_lines(plan: Plan, service: ServicePlan, role: RolePlan) -> Iterator[str]:
+    where = f"{role.runtime} on {role.pool} ({plan.pool(role.pool).shape})"
+    counted = f"{_count(role.replicas, 'replica')}: {_count(role.gpus, 'GPU')}"
+    yield _row("runtime" if role.role == "engine" else role.role, f"{where}, {_split(role)}, {counted}")
+    yield _row("per GPU", _memory(role))
+    yield _row("serves", _serves(service, role))
+    start = role.startup
+    yield _row("starts", f"in about {_duration(start.expected_seconds)} ({start.bandwidth_source})")
+
+
+def _split(role: RolePlan) -> str:
+    split = role.split
     parts = [f"tensor parallel {split.tensor}"]
     parts += [f"{split.pipeline} pipeline stages"] if split.pipeline > 1 else []
     parts += [f"data parallel {split.data}"] if split.data > 1 else []
     parts += [f"expert parallel {split.expert}"] if split.expert > 1 else []
-    parts += [f"{service.nodes} nodes a replica"] if service.nodes > 1 else []
+    parts += [f"{role.nodes} nodes a replica"] if role.nodes > 1 else []
     return ", ".join(parts)
 
 
-def _memory(service: ServicePlan) -> str:
-    ledger = service.memory
+def _memory(role: RolePlan) -> str:
+    ledger = role.memory
     lines = {line.name: line.bytes for line in ledger.lines}
     weights = lines.pop("weights")
     other = sum(lines.values())
@@ -108,9 +114,9 @@ def _memory(service: ServicePlan) -> str:
     )
 
 
-def _serves(service: ServicePlan) -> str:
+def _serves(service: ServicePlan, role: RolePlan) -> str:
     parts = [f"{service.context_length:,} tokens a request"]
-    ledger = service.memory
+    ledger = role.memory
     if ledger.concurrency is not None and ledger.kv_tokens is not None:
         held = int(ledger.concurrency)
         parts.append(f"{ledger.kv_tokens:,} KV tokens, {_count(held, 'request')} at full length a replica")
@@ -133,10 +139,10 @@ def _telling(plan: Plan, service: ServicePlan) -> tuple[Rejection, ...]:
     fitting = [rejection for rejection in service.rejected if rejection.fits]
     cheaper: dict[str, Rejection] = {}
     for rejection in service.rejected:
-        if rejection.fits or rejection.runtime != service.runtime or not rejection.split:
+        if rejection.fits or rejection.runtime != service.engine.runtime or not rejection.split:
             continue
         pool = plan.pool(rejection.pool)
-        if service.replicas * rejection.split.gpus * pool.cost_per_hour / pool.gpus < service.cost_per_hour:
+        if service.engine.replicas * rejection.split.gpus * pool.cost_per_hour / pool.gpus < service.cost_per_hour:
             cheaper[rejection.pool] = rejection
     return (*fitting[:2], *cheaper.values())[:SHOWN_REJECTIONS]
 

@@ -11,6 +11,7 @@ from ome_iac.problems import Problem, did_you_mean
 from ome_iac.spec.document import Document
 from ome_iac.spec.infrastructure import Cluster, ManagedPool, NodePool
 from ome_iac.spec.models import BaseModel, ClusterBaseModel
+from ome_iac.spec.platform import Platform
 from ome_iac.spec.services import InferenceService
 from ome_iac.spec.validation import parse
 from ome_iac.spec.yaml_documents import RawDocument, read_documents
@@ -94,6 +95,8 @@ def check_references(stack: Stack) -> Iterable[Problem]:
         seen.setdefault(key, document)
     for extra in stack.of(Cluster)[1:]:
         yield extra.problem("", "is a second Cluster", "a stack stands on one cluster; make two stacks")
+    for another in stack.of(Platform)[1:]:
+        yield another.problem("", "is a second Platform", "a cluster has one; write both as one document")
     for pool in stack.of(NodePool):
         unusable_cluster = any(kind == "Cluster" for kind, _ in stack.unusable)
         if isinstance(pool.spec, ManagedPool) and stack.cluster.spec.oke is None and not unusable_cluster:

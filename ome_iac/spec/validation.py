@@ -15,6 +15,7 @@ from ome_iac.spec.accelerators import AcceleratorClass
 from ome_iac.spec.document import Document
 from ome_iac.spec.infrastructure import Cluster, Namespace, NodePool
 from ome_iac.spec.models import BaseModel, ClusterBaseModel, ModelDocument
+from ome_iac.spec.platform import Platform
 from ome_iac.spec.runtimes import ClusterServingRuntime, RuntimeDocument, ServingRuntime
 from ome_iac.spec.services import InferenceService
 from ome_iac.spec.yaml_documents import RawDocument
@@ -31,6 +32,7 @@ KINDS: dict[str, type[Document]] = {
         Cluster,
         NodePool,
         Namespace,
+        Platform,
     )
 }
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ome_iac.hardware import gpus, shapes
-from ome_iac.manifests import service_objects, unrenderable
+from ome_iac.manifests import service_objects
 from ome_iac.models.metadata import ModelMetadata
 from ome_iac.planning.planner import plan_stack
 from ome_iac.runtimes.catalog import Task
@@ -130,16 +130,18 @@ def test_no_pool_is_overbooked_and_every_service_fits_its_gpus(
     if plan is None:
         return
     for decided in plan.pools:
-        used = sum(item.gpus for item in plan.services if item.pool == decided.name)
+        used = sum(role.gpus for item in plan.services for role in item.roles if role.pool == decided.name)
         assert used == decided.gpus_used <= decided.gpus
     for item in plan.services:
-        assert item.memory.fits
-        assert item.gpus_per_node <= plan.pool(item.pool).gpus_per_node
-        if item.nodes > 1:
-            assert item.name in str(unrenderable(plan))
-            continue
+        [role] = item.roles
+        assert role.memory.fits
+        assert role.gpus_per_node <= plan.pool(role.pool).gpus_per_node
         objects = service_objects(plan, item)
         assert json.dumps(objects) == json.dumps(service_objects(plan, item))
-        [deployment] = [made for made in objects if made["kind"] == "Deployment"]
-        [container] = deployment["spec"]["template"]["spec"]["containers"]
-        assert container["resources"]["limits"][plan.pool(item.pool).gpu_resource] == str(item.split.gpus)
+        [pods] = [made for made in objects if made["kind"] in ("Deployment", "LeaderWorkerSet")]
+        templates = pods["spec"].get("leaderWorkerTemplate", pods["spec"])
+        for template in ("template", "leaderTemplate", "workerTemplate"):
+            if template in templates:
+                [container] = templates[template]["spec"]["containers"]
+                asked = container["resources"]["limits"][plan.pool(role.pool).gpu_resource]
+                assert asked == str(role.gpus_per_node)

@@ -36,7 +36,7 @@ def pod(folder: Path, name: str, **spec: Any) -> dict[str, Any]:
 
 def test_a_service_is_four_objects_with_one_name(tmp_path: Path) -> None:
     made = objects(tmp_path, "small")
-    assert list(made) == ["ServiceAccount", "Deployment", "Service", "PodDisruptionBudget"]
+    assert list(made) == ["ServiceAccount", "Deployment", "PodDisruptionBudget", "Service"]
     assert {item["metadata"]["name"] for item in made.values()} == {"chat"}
     assert {item["metadata"]["namespace"] for item in made.values()} == {"default"}
 
@@ -74,8 +74,8 @@ def test_gpus_are_requested_and_limited_alike_and_the_node_is_the_pools(tmp_path
 
 def test_the_startup_probe_waits_twice_as_long_as_the_weights_take(tmp_path: Path) -> None:
     _, decided = planned(tmp_path, "large")
-    assert decided.startup.load_bytes == 141_107_412_992
-    seconds = 141_107_412_992 / decided.startup.bandwidth
+    assert decided.engine.startup.load_bytes == 141_107_412_992
+    seconds = 141_107_412_992 / decided.engine.startup.bandwidth
     [container] = pod(tmp_path, "large")["containers"]
     probe = container["startupProbe"]
     assert probe["failureThreshold"] * probe["periodSeconds"] >= 2 * seconds

@@ -48,13 +48,13 @@ def test_the_cheapest_pool_that_fits_is_taken(tmp_path: Path) -> None:
         pool("h100", "BM.GPU.H100.8"),
         service("chat", "small", intent={"contextLength": 8192}),
     )
-    assert (chat.pool, chat.tensor_parallel, chat.cost_per_hour) == ("a10", 1, 2.0)
+    assert (chat.engine.pool, chat.engine.split.tensor, chat.cost_per_hour) == ("a10", 1, 2.0)
     assert chat.why == "cheapest of 9 that fit: $2.00/h a replica"
 
 
 def test_the_smallest_legal_split_that_fits_is_taken(tmp_path: Path) -> None:
     chat = one(tmp_path, pool("h100", "BM.GPU.H100.8"), service("chat", "large", intent={"contextLength": 32768}))
-    assert chat.tensor_parallel == 4
+    assert chat.engine.split.tensor == 4
     too_small = [rejection for rejection in chat.rejected if rejection.split and rejection.split.tensor in (1, 2)]
     assert len(too_small) == 4
     assert all(not rejection.fits and "GiB" in rejection.reasons[0] for rejection in too_small)
@@ -87,19 +87,19 @@ def test_without_an_asked_context_the_longest_that_fits_is_served_and_said(tmp_p
     chat = one(tmp_path, pool("a10", "VM.GPU.A10.1"), service("chat", "small"))
     assert 20_000 < chat.context_length < 131_072
     assert "context reduced from the model's 131,072" in chat.notes[0]
-    assert chat.memory.fits
+    assert chat.engine.memory.fits
 
 
 def test_a_pool_that_holds_the_whole_context_is_preferred_to_a_cheaper_one(tmp_path: Path) -> None:
     chat = one(tmp_path, pool("a10", "VM.GPU.A10.1"), pool("h100", "BM.GPU.H100.8"), service("chat", "small"))
-    assert (chat.pool, chat.context_length, chat.notes) == ("h100", 131_072, ())
+    assert (chat.engine.pool, chat.context_length, chat.notes) == ("h100", 131_072, ())
 
 
 def test_concurrency_takes_more_gpus_or_is_refused(tmp_path: Path) -> None:
     h100 = pool("h100", "BM.GPU.H100.8")
     few = one(tmp_path, h100, service("chat", "small", intent={"contextLength": 32768, "concurrency": 8}))
     many = one(tmp_path, h100, service("chat", "small", intent={"contextLength": 32768, "concurrency": 60}))
-    assert few.tensor_parallel < many.tensor_parallel
+    assert few.engine.split.tensor < many.engine.split.tensor
     [problem] = refuse(tmp_path, h100, service("chat", "small", intent={"contextLength": 32768, "concurrency": 9999}))
     assert problem.path.endswith("spec.intent.concurrency")
 
@@ -111,7 +111,7 @@ def test_concurrency_is_shared_by_the_replicas(tmp_path: Path) -> None:
         pool("h100", "BM.GPU.H100.8"),
         service("chat", "small", intent=intent, engine={"minReplicas": 2}),
     )
-    assert (chat.replicas, chat.tensor_parallel, chat.cost_per_hour) == (2, 1, 20.0)
+    assert (chat.engine.replicas, chat.engine.split.tensor, chat.cost_per_hour) == (2, 1, 20.0)
 
 
 def test_heads_that_cannot_be_divided_forbid_a_split(tmp_path: Path) -> None:
@@ -129,10 +129,10 @@ def test_kv_heads_are_divided_or_repeated_or_refused(heads: int, kv_heads: int, 
 def test_an_encoder_keeps_no_kv_cache_and_runs_as_a_pooling_model(tmp_path: Path) -> None:
     embeddings = one(tmp_path, pool("a10", "VM.GPU.A10.1"), service("embed", "text"))
     assert embeddings.task == "embed"
-    assert embeddings.memory.kv_bytes_per_request == 0
-    assert embeddings.memory.concurrency is None
+    assert embeddings.engine.memory.kv_bytes_per_request == 0
+    assert embeddings.engine.memory.concurrency is None
     assert embeddings.milliseconds_per_token_bound is None
-    assert "--runner" in embeddings.command
+    assert "--runner" in embeddings.engine.command
 
 
 def test_an_architecture_that_no_engine_has_is_refused_for_each(tmp_path: Path) -> None:
@@ -144,8 +144,8 @@ def test_an_architecture_that_no_engine_has_is_refused_for_each(tmp_path: Path) 
 
 def test_a_named_runtime_is_the_only_one_considered(tmp_path: Path) -> None:
     chat = one(tmp_path, pool("h100", "BM.GPU.H100.8"), service("chat", "small", runtime={"name": "sglang"}))
-    assert chat.runtime.startswith("sglang")
-    assert {rejection.runtime for rejection in chat.rejected} == {chat.runtime}
+    assert chat.engine.runtime.startswith("sglang")
+    assert {rejection.runtime for rejection in chat.rejected} == {chat.engine.runtime}
 
 
 def test_a_runtime_that_does_not_exist_is_named_with_its_nearest(tmp_path: Path) -> None:
@@ -176,34 +176,34 @@ def test_services_share_a_pool_until_it_is_full(tmp_path: Path) -> None:
 def test_gpus_of_two_nodes_are_not_one_replicas(tmp_path: Path) -> None:
     small = service("small", "small", intent={"contextLength": 8192})
     plan = decide(tmp_path, pool("a10", "VM.GPU.A10.2", nodes=2), small)
-    assert all(s.tensor_parallel <= 2 for s in plan.services)
+    assert all(s.engine.split.tensor <= 2 for s in plan.services)
 
 
 def test_the_next_best_pool_is_taken_when_the_best_is_full_and_that_is_said(tmp_path: Path) -> None:
     services = [service(f"chat-{i}", "small", intent={"contextLength": 8192}) for i in range(2)]
     plan = decide(tmp_path, pool("a10", "VM.GPU.A10.1"), pool("h100", "BM.GPU.H100.8"), *services)
-    assert sorted(s.pool for s in plan.services) == ["a10", "h100"]
-    [second] = [s for s in plan.services if s.pool == "h100"]
+    assert sorted(s.engine.pool for s in plan.services) == ["a10", "h100"]
+    [second] = [s for s in plan.services if s.engine.pool == "h100"]
     assert "a10 has 0 GPUs left" in second.rejected[0].reasons[0]
 
 
 def test_a_rollout_surges_only_where_there_is_a_gpu_to_spare(tmp_path: Path) -> None:
     alone = one(tmp_path, pool("a10", "VM.GPU.A10.1"), service("chat", "small", intent={"contextLength": 8192}))
     spare = one(tmp_path, pool("a10", "VM.GPU.A10.1", 2), service("chat", "small", intent={"contextLength": 8192}))
-    assert (alone.max_surge, spare.max_surge) == (0, 1)
+    assert (alone.max_surge, spare.engine.max_surge) == (0, 1)
 
 
 def test_fewest_gpus_is_another_objective(tmp_path: Path) -> None:
     pools = (pool("a10", "VM.GPU.A10.2"), pool("h100", "BM.GPU.H100.8"))
     cheap = one(tmp_path, *pools, service("chat", "small"))
     few = one(tmp_path, *pools, service("chat", "small", intent={"objective": "fewest-gpus"}))
-    assert (cheap.pool, cheap.tensor_parallel) == ("a10", 2)
-    assert (few.pool, few.tensor_parallel) == ("h100", 1)
+    assert (cheap.engine.pool, cheap.engine.split.tensor) == ("a10", 2)
+    assert (few.engine.pool, few.engine.split.tensor) == ("h100", 1)
 
 
 def test_the_ledger_adds_up_and_every_line_has_a_source(tmp_path: Path) -> None:
     chat = one(tmp_path, pool("h100", "BM.GPU.H100.8"), service("chat", "small"))
-    ledger = chat.memory
+    ledger = chat.engine.memory
     assert sum(line.bytes for line in ledger.lines) + ledger.kv_cache == ledger.budget < ledger.total
     assert all(line.formula and line.source for line in ledger.lines)
     # 2 x 32 layers x 8 heads x 128 x 2 B = 128 KiB a token
@@ -225,14 +225,14 @@ def test_every_flag_exists_in_the_engines_version(tmp_path: Path) -> None:
     for name, runtime in engines().items():
         for served in ("small", "text"):
             decided = one(tmp_path, pool("h100", "BM.GPU.H100.8"), service("s", served, runtime={"name": name}))
-            flags = {part for part in decided.command if part.startswith("--")}
+            flags = {part for part in decided.engine.command if part.startswith("--")}
             assert flags <= runtime.catalog.flags
-            assert decided.command[decided.command.index("--served-model-name") + 1] == served
+            assert decided.engine.command[decided.engine.command.index("--served-model-name") + 1] == served
 
 
 def test_a_model_from_the_hub_is_pinned_to_its_revision(tmp_path: Path) -> None:
     chat = one(tmp_path, pool("h100", "BM.GPU.H100.8"), service("chat", "small"))
-    assert chat.command[chat.command.index("--revision") + 1] == "0" * 40
+    assert chat.engine.command[chat.engine.command.index("--revision") + 1] == "0" * 40
     assert chat.volume.kind == "hub"
 
 

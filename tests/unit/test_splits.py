@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from ome_iac.hardware import gpus
-from ome_iac.manifests import service_objects, unrenderable
+from ome_iac.manifests import service_objects
 from ome_iac.models.metadata import ModelMetadata
 from ome_iac.planning.plan import Plan
 from ome_iac.planning.planner import plan_stack
-from ome_iac.problems import Problem, ProblemsError
+from ome_iac.problems import Problem
 from ome_iac.runtimes.catalog import Task
 from ome_iac.runtimes.engines import engine, engines, nearest_legal
 from ome_iac.runtimes.splits import Split, extra_before_last, extra_last
@@ -123,23 +123,20 @@ def test_deepseek_fits_one_node_of_larger_gpus(tmp_path: Path, shape: str) -> No
     assert problems == []
     assert plan is not None
     [served] = plan.services
-    assert (served.nodes, served.pattern) == (1, "standard")
-    assert ("rocm" in served.image) is ("MI300X" in shape)
-    assert unrenderable(plan) == []
+    assert (served.engine.nodes, served.pattern) == (1, "standard")
+    assert ("rocm" in served.engine.image) is ("MI300X" in shape)
 
 
-def test_deepseek_takes_two_h100_nodes_stage_by_stage_and_has_no_objects_yet(tmp_path: Path) -> None:
+def test_deepseek_takes_two_h100_nodes_stage_by_stage_in_one_group(tmp_path: Path) -> None:
     plan, problems = decide(tmp_path, DEEPSEEK_R1, pool("h100", "BM.GPU.H100.8", 2), intent={"contextLength": 32768})
     assert problems == []
     assert plan is not None
     [served] = plan.services
-    assert (served.split, served.nodes, served.pattern) == (Split(tensor=8, pipeline=2), 2, "multi-node")
+    assert (served.engine.split, served.engine.nodes, served.pattern) == (Split(tensor=8, pipeline=2), 2, "multi-node")
     assert plan.pool("h100").gpus_used == 16
-    assert served.command[served.command.index("--pipeline-parallel-size") + 1] == "2"
-    [problem] = unrenderable(plan)
-    assert "multi-node has no objects yet" in str(problem)
-    with pytest.raises(ProblemsError):
-        service_objects(plan, served)
+    assert served.engine.command[served.engine.command.index("--pipeline-parallel-size") + 1] == "2"
+    assert [made["kind"] for made in service_objects(plan, served)] == ["ServiceAccount", "LeaderWorkerSet", "Service"]
+    assert plan.controllers == ("leader-worker-set",)
     assert Plan.model_validate_json(plan.model_dump_json(by_alias=True)) == plan
 
 
@@ -155,7 +152,7 @@ def test_one_node_is_taken_where_it_holds_a_shorter_context_that_nobody_insisted
     assert problems == []
     assert plan is not None
     [served] = plan.services
-    assert served.nodes == 1
+    assert served.engine.nodes == 1
     assert served.context_length < 131072
 
 
@@ -172,5 +169,5 @@ def test_flips_name_the_saving_and_are_true(tmp_path: Path) -> None:
     plan, _ = decide(tmp_path, facts, pool("h100", "BM.GPU.H100.8"), intent={"contextLength": 32768})
     assert plan is not None
     [served] = plan.services
-    assert served.split.tensor == 4
+    assert served.engine.split.tensor == 4
     assert "FP8 weights would fit TP 2 on h100: -$20.00/h" in served.flips

@@ -1,0 +1,53 @@
+"""The objects that every pattern has: an identity, an address, and a monitor."""
+
+from __future__ import annotations
+
+from ome_iac.manifests.names import metadata, object_name, selector
+from ome_iac.manifests.pods import Manifest
+from ome_iac.planning.plan import Plan, RolePlan, ServicePlan
+
+LEADER = {"leaderworkerset.sigs.k8s.io/worker-index": "0"}
+"""LeaderWorkerSet's own label of the first pod of a group: the one that answers."""
+
+
+def service_account(plan: Plan, service: ServicePlan) -> Manifest:
+    """The identity of the service's pods; it may do nothing."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata(plan, service, service.engine.role, object_name(service.name)),
+        "automountServiceAccountToken": False,
+    }
+
+
+def address(plan: Plan, service: ServicePlan) -> Manifest:
+    """The Service that clients use: of the router where there is one, else of the pods that answer."""
+    component = "router" if service.router and service.router.kind == "sglang-router" else service.engine.role
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(plan, service, component, object_name(service.name)),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": selector(service, component) | (answering(service.engine) if component != "router" else {}),
+            "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"}],
+        },
+    }
+
+
+def answering(role: RolePlan) -> dict[str, str]:
+    """What tells the pods of a role that answer from those that only compute."""
+    return LEADER if role.nodes > 1 else {}
+
+
+def monitor(plan: Plan, service: ServicePlan, role: RolePlan, name: str) -> Manifest:
+    """Prometheus scrapes /metrics of the pods that answer."""
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PodMonitor",
+        "metadata": metadata(plan, service, role.role, name),
+        "spec": {
+            "selector": {"matchLabels": selector(service, role.role) | answering(role)},
+            "podMetricsEndpoints": [{"port": "http", "path": "/metrics", "interval": "15s"}],
+        },
+    }

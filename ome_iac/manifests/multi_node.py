@@ -1,0 +1,79 @@
+"""Pattern multi-node: one replica is a group of pods on several nodes, made and remade as one (LeaderWorkerSet)."""
+
+from __future__ import annotations
+
+from ome_iac.manifests.names import labels, metadata, role_name
+from ome_iac.manifests.pods import Manifest, pod_template
+from ome_iac.planning.plan import Plan, RolePlan, ServicePlan
+
+QUEUE = "kueue.x-k8s.io/queue-name"
+REQUIRED_TOPOLOGY = "kueue.x-k8s.io/podset-required-topology"
+EXCLUSIVE_TOPOLOGY = "leaderworkerset.sigs.k8s.io/exclusive-topology"
+DOMAIN_CLAIM = "nvlink-domain"
+
+
+def role_objects(plan: Plan, service: ServicePlan, role: RolePlan) -> list[Manifest]:
+    """The LeaderWorkerSet of a role, and the NVLink domain its pods share where there is one.
+
+    A group has no disruption budget: one pod less is the group less, whatever a budget says.
+    """
+    domain = [_compute_domain(plan, service, role)] if _in_domain(role) else []
+    return [*domain, _group(plan, service, role)]
+
+
+def _group(plan: Plan, service: ServicePlan, role: RolePlan) -> Manifest:
+    """Whoever places the group keeps it in one network block: Kueue where the service has a queue, else the controller
+    by its own annotation; both at once would contradict each other."""
+    body = metadata(plan, service, role.role, role_name(service, role))
+    templates = {
+        "leaderTemplate": pod_template(plan, service, role),
+        "workerTemplate": pod_template(plan, service, role, command=role.worker_command, serving=False),
+    }
+    assert role.fabric is not None, role.role
+    if role.queue:
+        body["labels"] = labels(plan, service, role.role) | {QUEUE: role.queue}
+        for template in templates.values():
+            template["metadata"].setdefault("annotations", {})[REQUIRED_TOPOLOGY] = role.fabric.block_label
+    else:
+        body["annotations"] = {EXCLUSIVE_TOPOLOGY: role.fabric.block_label}
+    if _in_domain(role):
+        for template in templates.values():
+            _claim_domain(template["spec"], role_name(service, role))
+    return {
+        "apiVersion": "leaderworkerset.x-k8s.io/v1",
+        "kind": "LeaderWorkerSet",
+        "metadata": body,
+        "spec": {
+            **({} if role.scaling else {"replicas": role.replicas}),
+            "startupPolicy": "LeaderCreated",
+            "rolloutStrategy": {
+                "type": "RollingUpdate",
+                "rollingUpdateConfiguration": {"maxUnavailable": 1, "maxSurge": 0},
+            },
+            "leaderWorkerTemplate": {
+                "size": role.nodes,
+                "restartPolicy": "RecreateGroupOnPodRestart",
+                **templates,
+            },
+        },
+    }
+
+
+def _in_domain(role: RolePlan) -> bool:
+    return role.fabric is not None and role.fabric.mode == "nvlink-domain"
+
+
+def _compute_domain(plan: Plan, service: ServicePlan, role: RolePlan) -> Manifest:
+    """NVIDIA's DRA driver joins the nodes of the pods that claim it (numNodes 0: however many do)."""
+    name = role_name(service, role)
+    return {
+        "apiVersion": "resource.nvidia.com/v1beta1",
+        "kind": "ComputeDomain",
+        "metadata": metadata(plan, service, role.role, name),
+        "spec": {"numNodes": 0, "channel": {"resourceClaimTemplate": {"name": name}}},
+    }
+
+
+def _claim_domain(pod: Manifest, template: str) -> None:
+    pod["resourceClaims"] = [{"name": DOMAIN_CLAIM, "resourceClaimTemplateName": template}]
+    pod["containers"][0]["resources"]["claims"] = [{"name": DOMAIN_CLAIM}]

@@ -1,0 +1,1 @@
+"""How a service is carried: network between its pods, routers before them, scaling, routes, adapters. Pure."""
