@@ -12,7 +12,7 @@ from ome_iac.manifests import object_name, service_objects
 from ome_iac.planning.plan import Plan, RolePlan, ServicePlan
 from ome_iac.report.terminal import rejection_text
 
-AWAITED = ("Deployment", "LeaderWorkerSet")
+AWAITED = ("apps/v1", "leaderworkerset.x-k8s.io/v1", "serving.knative.dev/v1")
 
 
 class InferenceService(pulumi.ComponentResource):
@@ -38,7 +38,7 @@ class InferenceService(pulumi.ComponentResource):
                 pulumi.ResourceOptions(
                     parent=self,
                     provider=provider,
-                    custom_timeouts=_timeouts(args) if kind in AWAITED else None,
+                    custom_timeouts=_timeouts(args) if str(manifest["apiVersion"]) in AWAITED else None,
                 ),
             )
         self.url = pulumi.Output.from_input(f"http://{object_name(args.name)}.{args.namespace}.svc")

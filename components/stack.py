@@ -12,7 +12,7 @@ from components.inference_service import InferenceService
 from components.kubernetes_object import KubernetesObject
 from components.model import Model
 from components.serving_runtime import ServingRuntime
-from ome_iac.manifests import namespace_object
+from ome_iac.manifests import namespace_object, stack_objects
 from ome_iac.planning.plan import Plan
 
 
@@ -58,6 +58,9 @@ def deploy(plan: Plan, kubeconfig: str | None = None, context: str | None = None
         services[f"{service.namespace}/{service.name}"] = InferenceService(
             label, plan, service, provider, pulumi.ResourceOptions(depends_on=after)
         )
+    for manifest in stack_objects(plan):
+        kind, meta = str(manifest["kind"]).lower(), manifest["metadata"]
+        KubernetesObject(f"{meta['namespace']}-{meta['name']}-{kind}", manifest, on_cluster)
     pulumi.export("services", {name: service.url for name, service in services.items()})
     pulumi.export("costPerHour", plan.cost_per_hour)
     return Deployed(pools, models, runtimes, services)

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from ome_iac.manifests import common, multi_node, standard
-from ome_iac.manifests.names import object_name, role_name
+from ome_iac.manifests import common, multi_node, serverless, standard
+from ome_iac.manifests.names import role_name
 from ome_iac.manifests.pods import Manifest
+from ome_iac.manifests.routes import external_objects, route_object
+from ome_iac.manifests.scaling import scaling_objects
+from ome_iac.planning.names import object_name
 from ome_iac.planning.plan import Plan, ServicePlan
 
-__all__ = ["Manifest", "namespace_object", "object_name", "service_objects"]
+__all__ = ["Manifest", "namespace_object", "object_name", "service_objects", "stack_objects"]
 
 
 def service_objects(plan: Plan, service: ServicePlan) -> list[Manifest]:
     """The objects of one service, in the order in which they have to exist."""
     made = [common.service_account(plan, service)]
+    serverless_pods = service.pattern == "serverless"
     for role in service.roles:
-        made += (multi_node if role.nodes > 1 else standard).role_objects(plan, service, role)
-        if service.monitored:
+        pattern = serverless if serverless_pods else multi_node if role.nodes > 1 else standard
+        made += [*pattern.role_objects(plan, service, role), *scaling_objects(plan, service, role)]
+        if service.monitored and not serverless_pods:
             made.append(common.monitor(plan, service, role, role_name(service, role)))
-    return [*made, common.address(plan, service)]
+    made += [] if serverless_pods else [common.address(plan, service)]
+    return [*made, *([route_object(plan, service.route)] if service.route else [])]
+
+
+def stack_objects(plan: Plan) -> list[Manifest]:
+    """What belongs to no single service: addresses of services elsewhere, and routes over several."""
+    elsewhere = [made for external in plan.externals for made in external_objects(plan, external)]
+    return [*elsewhere, *(route_object(plan, route) for route in plan.splits)]
 
 
 def namespace_object(plan: Plan, name: str) -> Manifest:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ome_iac.manifests.names import metadata, object_name, selector
+from ome_iac.manifests.names import metadata, selector
 from ome_iac.manifests.pods import Manifest
+from ome_iac.planning.names import COMPONENT, NAME, object_name
 from ome_iac.planning.plan import Plan, RolePlan, ServicePlan
 
 LEADER = {"leaderworkerset.sigs.k8s.io/worker-index": "0"}
@@ -48,6 +49,7 @@ def monitor(plan: Plan, service: ServicePlan, role: RolePlan, name: str) -> Mani
         "metadata": metadata(plan, service, role.role, name),
         "spec": {
             "selector": {"matchLabels": selector(service, role.role) | answering(role)},
+            "podTargetLabels": [NAME, COMPONENT],
             "podMetricsEndpoints": [{"port": "http", "path": "/metrics", "interval": "15s"}],
         },
     }

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ome_iac.hardware import GIB
-from ome_iac.manifests.names import labels, object_name
+from ome_iac.manifests.names import labels
+from ome_iac.planning.names import object_name
 from ome_iac.planning.plan import Plan, RolePlan, ServicePlan
 
 Manifest = dict[str, Any]

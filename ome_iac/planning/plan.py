@@ -207,6 +207,7 @@ class Plan(Decision):
     runtimes: tuple[RuntimePlan, ...]
     services: tuple[ServicePlan, ...]
     externals: tuple[External, ...] = ()
+    splits: tuple[Route, ...] = Field(default=(), description="routes over several services")
     controllers: tuple[Controller, ...] = Field(default=(), description="what must run in the cluster, sorted")
 
     @property

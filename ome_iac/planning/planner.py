@@ -11,7 +11,8 @@ from ome_iac.planning.declared import contradictions
 from ome_iac.planning.flips import cheaper_ways, ways_to_fit
 from ome_iac.planning.plan import ModelPlan, Plan, Rejection, RolePlan, RuntimePlan, ServicePlan, Volume
 from ome_iac.planning.pools import Pool, declared_pools
-from ome_iac.planning.serving.carry import carry_all, controllers_of
+from ome_iac.planning.serving.carry import carry_all, controllers_of, platform_of
+from ome_iac.planning.serving.routes import externals_of, splits_of
 from ome_iac.planning.workload import host_resources, scratch_bytes, startup_of, volume_of
 from ome_iac.problems import Problem, did_you_mean
 from ome_iac.runtimes.catalog import Task
@@ -56,6 +57,7 @@ def plan_stack(stack: Stack, metadata: Mapping[str, ModelMetadata]) -> tuple[Pla
     ]
     pool_plans = {pool.name: pool.plan(stack) for pool in pools}
     services = carry_all(stack, [_with_surge(service, pools) for service in services], pool_plans, problems)
+    splits = splits_of(stack, services, platform_of(stack), problems)
     if problems:
         return None, problems
     used = {role.runtime: role for service in services for role in service.roles}
@@ -80,7 +82,9 @@ def plan_stack(stack: Stack, metadata: Mapping[str, ModelMetadata]) -> tuple[Pla
                 for name in sorted(used)
             ),
             services=tuple(services),
-            controllers=controllers_of(services),
+            externals=externals_of(stack),
+            splits=splits,
+            controllers=controllers_of(services, splits),
         ),
         [],
     )
@@ -125,7 +129,7 @@ def _wanted(
     if len(problems) > before or task is None or volume is None or not pools:
         return None
     scratch = scratch_bytes(facts, volume)
-    demand = demand_of(facts, task, service.spec.intent, service.spec.engine.min_replicas, scratch)
+    demand = demand_of(facts, task, service.spec.intent, service.replicas, scratch)
     key = (document.spec.storage.storage_uri, demand, ",".join(chosen))
     if key not in searches:
         searches[key] = search(facts, demand, chosen.values(), pools, proofs)
@@ -153,7 +157,7 @@ def _placement_order(item: _Wanted) -> tuple[int, str, str]:
 
 
 def _place(item: _Wanted, pools: list[Pool], problems: list[Problem], silent: bool) -> ServicePlan | None:
-    replicas = item.service.spec.engine.min_replicas
+    replicas = item.service.replicas
     full: list[Rejection] = []
     for index, candidate in enumerate(item.found.fitting):
         on_a_node, pods = candidate.split.gpus // candidate.nodes, replicas * candidate.nodes
@@ -252,7 +256,7 @@ def _more_memory(pools: list[Pool]) -> str:
 
 def _service_plan(item: _Wanted, chosen: Candidate, rejected: tuple[Rejection, ...], pools: list[Pool]) -> ServicePlan:
     service, engine, shape = item.service, chosen.engine, chosen.pool.shape
-    replicas = service.spec.engine.min_replicas
+    replicas = service.replicas
     context = chosen.ledger.context_length
     notes = list(engine.notes)
     if context < item.demand.context_length:
@@ -260,8 +264,6 @@ def _service_plan(item: _Wanted, chosen: Candidate, rejected: tuple[Rejection, .
             f"context reduced from the model's {item.demand.context_length:,} to {context:,} tokens: "
             "set intent.contextLength to insist"
         )
-    if (service.spec.engine.max_replicas or replicas) > replicas:
-        notes.append(f"runs {replicas} replicas: nothing scales it up to maxReplicas yet")
     revision = item.metadata.revision if item.volume.kind == "hub" else None
     launch = Launch(
         model=item.metadata,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from ome_iac.spec.components import (
     AcceleratorSelector,
@@ -41,12 +41,31 @@ class Engine(EngineComponent):
     min_replicas: int = Field(default=1, ge=0)
 
 
+Duration = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(ms|s)$")]
+"""A time with its unit, `300ms` or `1.5s`."""
+
+
+def milliseconds(duration: str) -> float:
+    """A `Duration` as a number."""
+    return float(duration.removesuffix("ms")) if duration.endswith("ms") else 1000 * float(duration.removesuffix("s"))
+
+
 class Intent(Part):
     """What the service is for, in the user's terms; everything is optional."""
 
     context_length: int | None = Field(default=None, gt=0, description="tokens of the longest request, answer included")
     concurrency: int = Field(default=1, gt=0, description="requests of that length in flight at once, all replicas")
-    objective: Literal["cheapest", "fewest-gpus"] = "cheapest"
+    pattern: Literal["auto", "standard", "multi-node", "prefill-decode", "serverless"] = Field(
+        default="auto", description="what the service is made of; auto: the planner decides"
+    )
+    objective: Literal["cheapest", "fewest-gpus", "fastest"] = "cheapest"
+    input_tokens: int | None = Field(default=None, gt=0, description="of a usual request, to tell times and prices by")
+    output_tokens: int | None = Field(default=None, gt=0, description="of a usual answer")
+    time_to_first_token: Duration | None = Field(default=None, description="at most: 300ms, 1.5s")
+    time_per_token: Duration | None = Field(default=None, description="at most, of one request's answer: 25ms")
+    tensor_parallel: int | None = Field(default=None, gt=0, description="insisted on; left out, the planner chooses")
+    quantization: Literal["fp8"] | None = Field(default=None, description="quantize plain weights while loading them")
+    kv_cache_dtype: Literal["fp8"] | None = Field(default=None, description="left out: as the model computes")
 
 
 class ServiceDeclaration(Part):
@@ -80,30 +99,37 @@ class InferenceService(Document):
         """Where its objects live."""
         return self.metadata.namespace or "default"
 
+    @property
+    def replicas(self) -> int:
+        """Replicas there is to be room for: one where it may scale to zero, so that it can come back."""
+        return max(1, self.spec.engine.min_replicas)
+
 
 HONOURED: dict[str, set[str]] = {
     "model": {"name", "kind", "apiGroup"},
     "runtime": {"name", "apiGroup"},
-    "engine": {"minReplicas", "maxReplicas", "labels", "annotations"},
-    "intent": {"contextLength", "concurrency", "objective"},
+    "engine": {
+        *("minReplicas", "maxReplicas", "labels", "annotations"),
+        *("scaleMetric", "scaleTarget", "kedaConfig", "containerConcurrency"),
+    },
+    "kedaConfig": {field.alias or name for name, field in KedaConfig.model_fields.items()},
+    "intent": {"contextLength", "concurrency", "objective", "pattern"},
 }
 """Of a service's fields, those that the planner acts on."""
 
+HONOURED_ANNOTATIONS = {"ome.io/deploymentMode", "ome.io/autoscalerClass"}
+"""Of OME's annotations, each of which changes what OME does."""
+
 
 def unsupported(service: InferenceService) -> list[str]:
-    """Dotted paths, sorted, of what the document sets and the planner cannot honour yet.
-
-    OME's own annotations count: each changes what OME does. So does `minReplicas: 0`, which asks for scale-to-zero.
-    """
+    """Dotted paths, sorted, of what the document sets and the planner cannot honour yet; OME's annotations count."""
     paths = []
     for field, value in service.to_yaml_data()["spec"].items():
         if field not in HONOURED:
             paths.append(f"spec.{field}")
         else:
             paths.extend(f"spec.{field}.{key}" for key in value if key not in HONOURED[field])
-    if service.spec.engine.min_replicas == 0:
-        paths.append("spec.engine.minReplicas")
-    domains = {key: key.partition("/")[0] for key in service.metadata.annotations}
+    domains = {key: key.partition("/")[0] for key in service.metadata.annotations if key not in HONOURED_ANNOTATIONS}
     paths.extend(
         f"metadata.annotations.{key}"
         for key, domain in domains.items()

@@ -16,6 +16,7 @@ from ome_iac.spec.document import Document
 from ome_iac.spec.infrastructure import Cluster, Namespace, NodePool
 from ome_iac.spec.models import BaseModel, ClusterBaseModel, ModelDocument
 from ome_iac.spec.platform import Platform
+from ome_iac.spec.routes import ExternalService, TrafficSplit
 from ome_iac.spec.runtimes import ClusterServingRuntime, RuntimeDocument, ServingRuntime
 from ome_iac.spec.services import InferenceService
 from ome_iac.spec.yaml_documents import RawDocument
@@ -33,6 +34,8 @@ KINDS: dict[str, type[Document]] = {
         NodePool,
         Namespace,
         Platform,
+        TrafficSplit,
+        ExternalService,
     )
 }
 

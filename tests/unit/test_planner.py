@@ -190,7 +190,7 @@ def test_the_next_best_pool_is_taken_when_the_best_is_full_and_that_is_said(tmp_
 def test_a_rollout_surges_only_where_there_is_a_gpu_to_spare(tmp_path: Path) -> None:
     alone = one(tmp_path, pool("a10", "VM.GPU.A10.1"), service("chat", "small", intent={"contextLength": 8192}))
     spare = one(tmp_path, pool("a10", "VM.GPU.A10.1", 2), service("chat", "small", intent={"contextLength": 8192}))
-    assert (alone.max_surge, spare.engine.max_surge) == (0, 1)
+    assert (alone.engine.max_surge, spare.engine.max_surge) == (0, 1)
 
 
 def test_fewest_gpus_is_another_objective(tmp_path: Path) -> None:

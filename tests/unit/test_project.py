@@ -109,11 +109,11 @@ def test_a_folder_outside_any_project_is_said(tmp_path_factory: pytest.TempPathF
 
 
 def test_a_field_of_omes_that_cannot_be_carried_out_is_never_ignored(project: Project) -> None:
-    chat = service("routed", "small", router={"minReplicas": 1}, engine={"minReplicas": 0})
+    chat = service("routed", "small", router={"minReplicas": 1}, engine={"canaryTrafficPercent": 10})
     write(project.stacks / "team", chat, file="more.yaml")
     text = problems_of(project)
     assert "InferenceService/routed spec.router: is a field of OME's" in text
-    assert "InferenceService/routed spec.engine.minReplicas" in text
+    assert "InferenceService/routed spec.engine.canaryTrafficPercent" in text
 
 
 def test_a_lock_that_was_edited_is_refused_with_its_line(project: Project) -> None:

@@ -1,13 +1,16 @@
-"""From where a service runs to how it is carried: the network between its pods, and the controllers that takes."""
+"""From where a service runs to how it is carried: the network between its pods, who scales it, the way to it, and the
+controllers that takes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from ome_iac.hardware import shapes
-from ome_iac.planning.plan import PoolPlan, RolePlan, ServicePlan
-from ome_iac.planning.serving.decisions import Controller
+from ome_iac.planning.plan import Pattern, PoolPlan, RolePlan, ServicePlan
+from ome_iac.planning.serving.decisions import Controller, Route
 from ome_iac.planning.serving.fabric import fabric_of
+from ome_iac.planning.serving.routes import route_of
+from ome_iac.planning.serving.scaling import Asked, scaling_of
 from ome_iac.problems import Problem, ProblemsError
 from ome_iac.runtimes.engines.groups import Executor, group_commands
 from ome_iac.spec.platform import Platform, PlatformSpec
@@ -15,10 +18,11 @@ from ome_iac.spec.services import InferenceService
 from ome_iac.spec.stack import Stack
 
 DEPLOYMENT_MODE = "ome.io/deploymentMode"
-RAY = "MultiNodeRayVLLM"
+RAY, SERVERLESS = "MultiNodeRayVLLM", "Serverless"
+GATEWAYS: dict[str, Controller] = {"gateway": "gateway-api", "istio": "istio"}
 
 
-def _platform_of(stack: Stack) -> PlatformSpec:
+def platform_of(stack: Stack) -> PlatformSpec:
     """What the stack's cluster offers; nothing declared is every default."""
     declared = stack.of(Platform)
     return declared[0].spec if declared else PlatformSpec()
@@ -27,8 +31,8 @@ def _platform_of(stack: Stack) -> PlatformSpec:
 def carry_all(
     stack: Stack, services: Iterable[ServicePlan], pools: dict[str, PoolPlan], problems: list[Problem]
 ) -> list[ServicePlan]:
-    """Every placed service, by namespace and name, carried."""
-    platform = _platform_of(stack)
+    """Every placed service, by namespace and name, with everything between and around its replicas decided."""
+    platform = platform_of(stack)
     documents = {(document.namespace, document.name): document for document in stack.of(InferenceService)}
     return [
         _carry(documents[service.namespace, service.name], service, pools, platform, problems)
@@ -43,24 +47,67 @@ def _carry(
     platform: PlatformSpec,
     problems: list[Problem],
 ) -> ServicePlan:
-    """The service with everything between and around its replicas decided."""
+    before = len(problems)
     executor: Executor = "ray" if document.metadata.annotations.get(DEPLOYMENT_MODE) == RAY else "mp"
-    roles = []
+    service = service.model_copy(update={"pattern": _pattern(document, service, platform, problems)})
+    roles, notes = [], list(service.notes)
     for role in service.roles:
         try:
-            roles.append(_joined(role, pools[role.pool].shape, platform, executor) if role.nodes > 1 else role)
+            joined = _joined(role, pools[role.pool].shape, platform, executor) if role.nodes > 1 else role
         except ProblemsError as error:
             problems += (document.problem("", item.what, item.remedy) for item in error.problems)
-            return service
-    monitored = "prometheus-operator" in (platform.controllers or ())
-    carried = service.model_copy(update={"roles": tuple(roles), "monitored": monitored})
+            continue
+        scaling, wrong, more = scaling_of(_asked(document, role), service, joined, platform)
+        problems += wrong
+        notes += more
+        roles.append(joined.model_copy(update={"scaling": scaling}))
+    if len(problems) > before:
+        return service
+    service = service.model_copy(
+        update={
+            "roles": tuple(roles),
+            "notes": tuple(notes),
+            "monitored": "prometheus-operator" in (platform.controllers or ()) or _measured(roles),
+        }
+    )
+    carried = service.model_copy(update={"route": route_of(service, platform)})
     problems += _missing(document, carried, platform)
     return carried
 
 
-def controllers_of(services: Iterable[ServicePlan]) -> tuple[Controller, ...]:
-    """What has to run in the cluster for these services, sorted."""
-    return tuple(sorted({controller for service in services for controller in _needed(service)}))
+def _asked(document: InferenceService, role: RolePlan) -> Asked:
+    """The component of the document that speaks of a role: OME's engine is prefill where there is a decoder."""
+    decoder = document.spec.decoder
+    if role.role == "decode" and decoder:
+        return Asked(document, "spec.decoder", decoder, 1 if decoder.min_replicas is None else decoder.min_replicas)
+    engine = document.spec.engine
+    return Asked(document, "spec.engine", engine, engine.min_replicas)
+
+
+def _measured(roles: Iterable[RolePlan]) -> bool:
+    return any(role.scaling is not None and role.scaling.owner == "keda" for role in roles)
+
+
+def _pattern(
+    document: InferenceService, service: ServicePlan, platform: PlatformSpec, problems: list[Problem]
+) -> Pattern:
+    """As planned; or serverless, where one pod is a replica and it may be none. KEDA does that where Knative is not."""
+    asked = document.spec.intent.pattern == "serverless"
+    mode = document.metadata.annotations.get(DEPLOYMENT_MODE)
+    alone = service.pattern == "standard" and service.router is None
+    if asked and not alone:
+        what = f"cannot be serverless: one replica is {service.engine.nodes} nodes of {service.engine.pool}"
+        remedy = "minReplicas: 0 without a pattern, which KEDA scales; or a pool of which one node holds it"
+        problems.append(document.problem("spec.intent.pattern", what, remedy))
+    without_knative = platform.controllers is not None and "knative" not in platform.controllers
+    to_zero = document.spec.engine.min_replicas == 0 and not without_knative and document.spec.intent.pattern == "auto"
+    return "serverless" if alone and (asked or mode == SERVERLESS or to_zero) else service.pattern
+
+
+def controllers_of(services: Iterable[ServicePlan], splits: Iterable[Route]) -> tuple[Controller, ...]:
+    """What has to run in the cluster for these services and routes, sorted."""
+    needed = {controller for service in services for controller in _needed(service)}
+    return tuple(sorted(needed | {GATEWAYS[route.kind] for route in splits if route.kind in GATEWAYS}))
 
 
 def _joined(role: RolePlan, shape: str, platform: PlatformSpec, executor: Executor) -> RolePlan:
@@ -84,6 +131,14 @@ def _needed(service: ServicePlan) -> set[Controller]:
         needed.add("kueue")
     if service.monitored:
         needed.add("prometheus-operator")
+    if service.pattern == "serverless":
+        needed.add("knative")
+    if _measured(service.roles):
+        needed.add("keda")
+    if service.route and service.route.kind in GATEWAYS:
+        needed.add(GATEWAYS[service.route.kind])
+    if service.router and service.router.kind == "endpoint-picker":
+        needed.add("inference-extension")
     return needed
 
 

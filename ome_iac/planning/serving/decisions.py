@@ -71,6 +71,7 @@ class Scaling(Decision):
     max_replicas: int = Field(ge=1)
     triggers: tuple[Trigger, ...]
     prometheus: str | None = Field(default=None, description="address, for KEDA")
+    hard_limit: int = Field(default=0, description="requests at once that a pod takes at most, Knative's; 0: no limit")
     cooldown_seconds: int = Field(description="no replica is taken away earlier: longer than one takes to load")
     why: str
 
@@ -85,8 +86,10 @@ class Backend(Decision):
 
 
 class Route(Decision):
-    """How requests from outside of the cluster reach a service."""
+    """How requests from outside of the cluster reach a service, or several by weight."""
 
+    name: str
+    namespace: str
     kind: Literal["gateway", "istio", "ingress"]
     parent: str = Field(description="gateway as namespace/name, or ingress class")
     hosts: tuple[str, ...]
@@ -114,4 +117,3 @@ class External(Decision):
     port: int
     tls: bool
     model: str
-    secret: str | None = Field(default=None, description="Secret with the key of its API")
