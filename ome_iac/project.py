@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from ome_iac.estimates.recorded import recorded_speeds
 from ome_iac.models.lock import Lock
 from ome_iac.models.metadata import ModelMetadata
 from ome_iac.planning.plan import Plan
@@ -107,8 +108,11 @@ def plan_project(project: Project, settings: Settings) -> Plan:
     folder = project.stacks / settings.folder
     stack, problems = load_stack(settings.stack, folder, project.shown(folder))
     stack = _without_unsupported(stack, problems)
-    metadata = read_models(project, stack, folder / "ome.lock", problems)
-    plan, more = plan_stack(stack, metadata)
+    lock = _lock(project, folder / "ome.lock", problems)
+    if lock is None:
+        raise ProblemsError(problems)
+    metadata = read_models(project, stack, lock, problems)
+    plan, more = plan_stack(stack, metadata, recorded_speeds(lock))
     if plan is None or problems:
         raise ProblemsError([*problems, *more])
     return plan
@@ -126,17 +130,18 @@ def _without_unsupported(stack: Stack, problems: list[Problem]) -> Stack:
     return replace(stack, documents=tuple(item for item in stack.documents if id(item) not in refused))
 
 
-def read_models(project: Project, stack: Stack, lock_file: Path, problems: list[Problem]) -> dict[str, ModelMetadata]:
-    """Metadata of every model that a service names, by its URI: from the lock, else from its source.
-
-    With a lock that cannot be believed nothing is read: the plan would not be the locked one.
-    """
+def _lock(project: Project, path: Path, problems: list[Problem]) -> Lock | None:
+    """The stack's lock. With one that cannot be believed nothing is read: the plan would not be the locked one."""
     try:
-        lock = Lock.load(lock_file)
+        return Lock.load(path)
     except ProblemsError as error:
-        shown = project.shown(lock_file)
-        problems.extend(replace(item, where=item.where.replace(str(lock_file), shown)) for item in error.problems)
-        return {}
+        shown = project.shown(path)
+        problems.extend(replace(item, where=item.where.replace(str(path), shown)) for item in error.problems)
+        return None
+
+
+def read_models(project: Project, stack: Stack, lock: Lock, problems: list[Problem]) -> dict[str, ModelMetadata]:
+    """Metadata of every model that a service names, by its URI: from the lock, else from its source."""
     found: dict[str, ModelMetadata] = {}
     for service in stack.of(InferenceService):
         model = stack.model_of(service)

@@ -3,7 +3,8 @@
     python tools/refresh_catalog.py vllm==0.33.0 sglang==0.5.23            # fetch the wheels, write the catalogue
     python tools/refresh_catalog.py vllm==0.33.0 sglang==0.5.23 --check    # exit 1 where the catalogue disagrees
 
-The wheel's modules are read as source with `ast`; nothing of it is installed or imported.
+The wheel's modules are read as source with `ast`; nothing of it is installed or imported. Engines that publish no
+wheel have a catalogue written by hand from their docs: it says `source`, and `--check` says that it was not checked.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ VLLM_TASKS = {
     "_SEQUENCE_CLASSIFICATION_MODELS": "classify",
     "_REWARD_MODELS": "reward",
 }
+VLLM_CLI = ("vllm/entrypoints/common/cli_args.py", "vllm/entrypoints/openai/cli_args.py")
+"""Where the server's own arguments stand, newest place first."""
 SGLANG_FIELDS = "sglang/srt/arg_groups/fields/"
+SGLANG_ARGUMENTS = "sglang/srt/server_args.py"
 
 
 def read_vllm(wheel: zipfile.ZipFile) -> dict[str, Any]:
@@ -45,9 +49,9 @@ def read_vllm(wheel: zipfile.ZipFile) -> dict[str, Any]:
     for table, task in VLLM_TASKS.items():
         tasks.setdefault(task, set()).update(tables[table])
     flags = _added_arguments(wheel.read("vllm/engine/arg_utils.py"))
-    cli = ast.parse(wheel.read("vllm/entrypoints/common/cli_args.py"))
-    flags |= _added_arguments(wheel.read("vllm/entrypoints/common/cli_args.py"))
-    for node in cli.body:
+    cli = wheel.read(next(name for name in VLLM_CLI if name in wheel.namelist()))
+    flags |= _added_arguments(cli)
+    for node in ast.parse(cli).body:
         if isinstance(node, ast.ClassDef) and node.name.endswith("FrontendArgs"):
             flags |= {f"--{field.replace('_', '-')}" for field in _fields(node)}
     return {"architectures": tasks, "flags": flags}
@@ -56,7 +60,7 @@ def read_vllm(wheel: zipfile.ZipFile) -> dict[str, Any]:
 def _registry_rows(table: ast.Dict, known: dict[str, dict[str, str]]) -> Iterator[tuple[str, str]]:
     for key, value in zip(table.keys, table.values, strict=True):
         if isinstance(key, ast.Constant) and isinstance(value, ast.Tuple):
-            yield key.value, ast.literal_eval(value)[1]
+            yield str(key.value), ast.literal_eval(value)[1]
         elif key is None and isinstance(value, ast.Name):
             yield from known[value.id].items()
         elif key is None and isinstance(value, ast.DictComp):
@@ -90,7 +94,7 @@ def _fields(node: ast.ClassDef) -> list[str]:
 
 
 def read_sglang(wheel: zipfile.ZipFile) -> dict[str, Any]:
-    """Architectures from each model module's EntryClass, flags from the argument dataclasses."""
+    """Architectures from each model module's EntryClass, flags from the argument parser or its dataclasses."""
     every: set[str] = set()
     for name in wheel.namelist():
         if name.startswith("sglang/srt/models/") and name.endswith(".py"):
@@ -106,15 +110,13 @@ def read_sglang(wheel: zipfile.ZipFile) -> dict[str, Any]:
     }
     classify = {name for name in pooling if "Classification" in name}
     reward = {name for name in pooling if "Reward" in name}
-    flags: set[str] = set()
-    for name in wheel.namelist():
-        if name.startswith(SGLANG_FIELDS) and name.endswith(".py"):
-            for node in ast.walk(ast.parse(wheel.read(name))):
-                if isinstance(node, ast.ClassDef):
-                    flags |= {f"--{field.replace('_', '-')}" for field in _fields(node) if not field.startswith("_")}
-                if isinstance(node, ast.keyword) and node.arg in ("aliases", "cli_name"):
-                    literal = ast.literal_eval(node.value)
-                    flags |= {literal} if isinstance(literal, str) else set(literal)
+    groups = [name for name in wheel.namelist() if name.startswith(SGLANG_FIELDS) and name.endswith(".py")]
+    flags = set().union(*(_declared_arguments(wheel.read(name), "") for name in groups))
+    if not groups:  # one class in one module; before 0.5.15, plain calls of `add_argument`
+        source = wheel.read(SGLANG_ARGUMENTS)
+        flags = _added_arguments(source)
+        if b"from sglang.srt.arg_groups.arg_utils import" in source:
+            flags |= _declared_arguments(source, "ServerArgs")
     return {
         "architectures": {
             "generate": every - pooling,
@@ -124,6 +126,20 @@ def read_sglang(wheel: zipfile.ZipFile) -> dict[str, Any]:
         },
         "flags": flags,
     }
+
+
+def _declared_arguments(source: bytes, only: str) -> set[str]:
+    """Flags of the annotated fields of argument dataclasses, with their other names; of one class if it is named."""
+    flags: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.ClassDef) or (only and node.name != only):
+            continue
+        flags |= {f"--{field.replace('_', '-')}" for field in _fields(node) if not field.startswith("_")}
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.keyword) and inner.arg in ("aliases", "cli_name"):
+                literal = ast.literal_eval(inner.value)
+                flags |= {literal} if isinstance(literal, str) else set(literal)
+    return flags
 
 
 READERS: dict[str, tuple[Callable[[zipfile.ZipFile], dict[str, Any]], str]] = {
@@ -170,13 +186,19 @@ def main() -> int:
     differs = False
     for requirement in arguments.engines:
         engine, _, version = requirement.partition("==")
+        path = CATALOG / f"{engine}-{version}.yaml"
+        if engine not in READERS:
+            if not arguments.check:
+                parser.error(f"{engine} publishes no wheel to read: write {path.name} from its docs, with a source")
+            source = yaml.safe_load(path.read_text())["source"]
+            print(f"{path.name} is written by hand and NOT checked; from {source}")
+            continue
         with tempfile.TemporaryDirectory() as folder:
             if arguments.wheels:
                 [wheel] = arguments.wheels.glob(f"{engine}-{version}-*.whl")
             else:
                 wheel = fetch(requirement, Path(folder))
             text = catalogue(engine, version, wheel)
-        path = CATALOG / f"{engine}-{version}.yaml"
         if not arguments.check:
             path.write_text(text)
             print(f"wrote {path.relative_to(CATALOG.parent.parent.parent)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ome_iac.cli import cluster, deploy, engine, model
+from ome_iac.cli import cluster, deploy, engine, estimate, model
 from ome_iac.cli.fit import fit
 from ome_iac.cli.lock import lock
 from ome_iac.cli.plan import plan
@@ -27,5 +27,6 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 app.command()(lock)
 app.command()(select)
 app.add_typer(model.app, name="model")
+app.add_typer(estimate.app, name="estimate")
 app.add_typer(engine.app, name="engine")
 app.add_typer(cluster.app, name="cluster")

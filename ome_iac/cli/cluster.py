@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,13 +23,27 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the state as JSON.")
 
 
 @app.command()
-def start(as_json: AsJson = False) -> None:
-    """Start it, and build its programs before that (minutes, once). It runs until it is stopped."""
-    from ome_iac.rehearsal.control_plane import ControlPlane
+def start(
+    crds: Annotated[
+        list[Path] | None,
+        typer.Option(help="A YAML file, or a folder of them, with CustomResourceDefinitions to add. May be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start it, and build its programs before that (minutes, once). It runs until it is stopped.
 
+    It knows the kinds of LeaderWorkerSet, JobSet, Gateway API, Inference Extension, KEDA, Knative Serving, Kubeflow
+    Trainer, Prometheus operator, Istio and cert-manager; the controllers of the first two run, too.
+    """
+    from ome_iac.rehearsal.control_plane import ControlPlane
+    from ome_iac.rehearsal.crds import read_definitions
+
+    more = [definition for path in crds or () for definition in read_definitions(path)]
     plane = ControlPlane()
     ran = plane.status().running
     status = plane.start()
+    if more:
+        plane.add_crds(more)
     if as_json:
         _print_json(status)
     else:
@@ -61,7 +76,8 @@ def status(as_json: AsJson = False) -> None:
     """Tell what runs; exit code 1 where not all of it does."""
     from ome_iac.rehearsal.control_plane import ControlPlane
 
-    state = ControlPlane().status()
+    plane = ControlPlane()
+    state = plane.status()
     if as_json:
         _print_json(state)
     else:
@@ -69,6 +85,8 @@ def status(as_json: AsJson = False) -> None:
         for name, running in state.components.items():
             typer.echo(f"  {name}: {'running' if running else 'stopped'}")
         typer.echo(f"data folder: {state.data_dir}")
+        for death in plane.deaths():
+            typer.echo(str(death), err=True)
     if not state.running:
         raise typer.Exit(1)
 

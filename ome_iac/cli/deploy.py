@@ -26,9 +26,6 @@ from ome_iac.report.terminal import print_plan
 if TYPE_CHECKING:
     from ome_iac.rehearsal.control_plane import ControlPlane
 
-GB_TO_GIB = 10**9 / 2**30
-BOOT_VOLUME_BYTES = 200 * 10**9
-
 
 @dataclass(frozen=True)
 class Place:
@@ -187,22 +184,9 @@ def _local_cluster(stack: str | None, plan: Plan | None) -> Iterator[ControlPlan
 
 def _nodes(name: str, pool: PoolPlan) -> list[dict[str, Any]]:
     """The pool's nodes, for kwok to play."""
-    from ome_iac.rehearsal.nodes import make_nodes
+    from ome_iac.rehearsal.nodes import make_oke_nodes
 
-    shape = shapes()[pool.shape]
-    functions = shape.rdma.virtual_functions if shape.rdma else 0
-    return make_nodes(
-        name,
-        shape=pool.shape,
-        count=pool.nodes,
-        cpu=shape.vcpus,
-        memory_gib=shape.memory_gb * GB_TO_GIB,
-        gpus=shape.gpus,
-        gpu_resource=pool.gpu_resource,
-        extra_resources={"nvidia.com/rdma-vf": functions} if functions else None,
-        labels=pool.labels,
-        ephemeral_storage_gib=(shape.nvme.drives * shape.nvme.bytes or BOOT_VOLUME_BYTES) / 2**30,
-    )
+    return make_oke_nodes(name, shapes()[pool.shape], pool.nodes, labels=pool.labels)
 
 
 def _outputs(project: Project, stack: str, environment: Mapping[str, str]) -> dict[str, Any]:

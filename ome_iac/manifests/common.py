@@ -6,9 +6,7 @@ from ome_iac.manifests.names import metadata, selector
 from ome_iac.manifests.pods import Manifest
 from ome_iac.planning.names import COMPONENT, NAME, object_name
 from ome_iac.planning.plan import Plan, RolePlan, ServicePlan
-
-LEADER = {"leaderworkerset.sigs.k8s.io/worker-index": "0"}
-"""LeaderWorkerSet's own label of the first pod of a group: the one that answers."""
+from ome_iac.planning.serving.routing import LEADER, ROUTER
 
 
 def service_account(plan: Plan, service: ServicePlan) -> Manifest:
@@ -22,16 +20,21 @@ def service_account(plan: Plan, service: ServicePlan) -> Manifest:
 
 
 def address(plan: Plan, service: ServicePlan) -> Manifest:
-    """The Service that clients use: of the router where there is one, else of the pods that answer."""
-    component = "router" if service.router and service.router.kind == "sglang-router" else service.engine.role
+    """The Service that clients use: of the router where there is one, else of the pods that answer.
+
+    Past a picker, requests come to the proxy before decode, which then has its own pod do the prompt as well.
+    """
+    router = service.router
+    component = ROUTER if router and router.kind == "sglang-router" else service.engine.role
+    port = router.target_port if router and router.sidecar_image else "http"
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(plan, service, component, object_name(service.name)),
         "spec": {
             "type": "ClusterIP",
-            "selector": selector(service, component) | (answering(service.engine) if component != "router" else {}),
-            "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"}],
+            "selector": selector(service, component) | (answering(service.engine) if component != ROUTER else {}),
+            "ports": [{"name": "http", "port": 80, "targetPort": port, "protocol": "TCP", "appProtocol": "http"}],
         },
     }
 

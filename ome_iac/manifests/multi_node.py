@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ome_iac.manifests.names import labels, metadata, role_name
+from ome_iac.manifests.names import labels, metadata, role_name, selector
 from ome_iac.manifests.pods import Manifest, pod_template
 from ome_iac.planning.plan import Plan, RolePlan, ServicePlan
 
 QUEUE = "kueue.x-k8s.io/queue-name"
 REQUIRED_TOPOLOGY = "kueue.x-k8s.io/podset-required-topology"
-EXCLUSIVE_TOPOLOGY = "leaderworkerset.sigs.k8s.io/exclusive-topology"
+GROUP_INDEX = "leaderworkerset.sigs.k8s.io/group-index"
 DOMAIN_CLAIM = "nvlink-domain"
 
 
@@ -22,8 +22,12 @@ def role_objects(plan: Plan, service: ServicePlan, role: RolePlan) -> list[Manif
 
 
 def _group(plan: Plan, service: ServicePlan, role: RolePlan) -> Manifest:
-    """Whoever places the group keeps it in one network block: Kueue where the service has a queue, else the controller
-    by its own annotation; both at once would contradict each other."""
+    """Whoever places the group keeps it in one network block: Kueue where the service has a queue, else the scheduler,
+    to which the pods of one group belong together; both at once would contradict each other.
+
+    LeaderWorkerSet's own exclusive-topology is not used: it gives every group a block of its own, and the second group
+    of a pool with one block would wait for ever.
+    """
     body = metadata(plan, service, role.role, role_name(service, role))
     templates = {
         "leaderTemplate": pod_template(plan, service, role),
@@ -35,7 +39,8 @@ def _group(plan: Plan, service: ServicePlan, role: RolePlan) -> Manifest:
         for template in templates.values():
             template["metadata"].setdefault("annotations", {})[REQUIRED_TOPOLOGY] = role.fabric.block_label
     else:
-        body["annotations"] = {EXCLUSIVE_TOPOLOGY: role.fabric.block_label}
+        for template in templates.values():
+            _keep_together(template["spec"], selector(service, role.role), role.fabric.block_label)
     if _in_domain(role):
         for template in templates.values():
             _claim_domain(template["spec"], role_name(service, role))
@@ -57,6 +62,17 @@ def _group(plan: Plan, service: ServicePlan, role: RolePlan) -> Manifest:
             },
         },
     }
+
+
+def _keep_together(pod: Manifest, matching: dict[str, str], block_label: str) -> None:
+    """Pods of one group share the value of the label; several groups may."""
+    term = {
+        "labelSelector": {"matchLabels": matching},
+        "matchLabelKeys": [GROUP_INDEX],
+        "topologyKey": block_label,
+    }
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+    pod["affinity"] = pod.get("affinity", {}) | {"podAffinity": required}
 
 
 def _in_domain(role: RolePlan) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 from ome_iac.hardware import GIB
 from ome_iac.manifests.names import labels
 from ome_iac.planning.names import object_name
-from ome_iac.planning.plan import Plan, RolePlan, ServicePlan
+from ome_iac.planning.plan import Plan, RolePlan, ServicePlan, Written
+from ome_iac.spec.merging import merged
 
 Manifest = dict[str, Any]
 
@@ -19,14 +20,6 @@ DRAIN_SECONDS = 15
 """Before it is asked to stop, a pod is still sent requests for as long as its removal takes to be known everywhere."""
 GRACE_SECONDS = 120
 """Drain, and the answers that are being written."""
-MERGED_LISTS = {
-    "containers": "name",
-    "initContainers": "name",
-    "volumes": "name",
-    "env": "name",
-    "volumeMounts": "mountPath",
-}
-"""Lists that are merged by a key, as Kubernetes' strategic merge does; `tolerations` and the rest are joined."""
 
 
 def pod_template(
@@ -44,6 +37,8 @@ def pod_template(
     `command` replaces the role's own; `serving`: whether requests come to this pod, so that it has a port and probes;
     `environment` stands before ours; `before` are init containers and sidecars.
     """
+    if role.written:
+        return _written(plan, service, role, role.written, serving)
     metadata: Manifest = {"labels": labels(plan, service, role.role)}
     annotations = {**service.annotations, **_network_annotation(role)}
     if annotations:
@@ -53,7 +48,7 @@ def pod_template(
         "name": "engine",
         "image": role.image,
         **_command(role.command if command is None else command),
-        "env": [*environment, *found, *_plain(role)],
+        "env": [*environment, *found, *_plain(role), *(_secret(name) for name in role.secrets)],
         "resources": _resources(plan, role),
         "securityContext": _container_security(role),
         "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}, *mounts],
@@ -87,32 +82,31 @@ def pod_template(
     return {"metadata": metadata, "spec": merged(spec, role.pod)}
 
 
-def merged(ours: Manifest, theirs: Manifest) -> Manifest:
-    """What the document sets, over ours: maps by key, named lists by name, other lists joined."""
-    result = dict(ours)
-    for key, value in theirs.items():
-        if isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = merged(result[key], value)
-        elif isinstance(value, list) and isinstance(result.get(key), list):
-            result[key] = _merged_list(result[key], value, MERGED_LISTS.get(key))
-        else:
-            result[key] = value
-    return result
-
-
-def _merged_list(ours: list[Any], theirs: list[Any], by: str | None) -> list[Any]:
-    if by is None:
-        return [*ours, *(item for item in theirs if item not in ours)]
-    named = {item[by]: item for item in theirs}
-    kept = [merged(item, named.pop(item[by])) if item[by] in named else item for item in ours]
-    return [*kept, *named.values()]
+def _written(plan: Plan, service: ServicePlan, role: RolePlan, written: Written, leading: bool) -> Manifest:
+    """The document's own pod, with the labels that find it and the place it was given."""
+    pod = written.pod if leading or written.worker is None else written.worker
+    pool = plan.pool(role.pool)
+    ours = {
+        "serviceAccountName": object_name(service.name),
+        "nodeSelector": pool.labels,
+        "tolerations": [{"key": key, "operator": "Exists", "effect": effect} for key, _, effect in pool.taints],
+    }
+    metadata: Manifest = {"labels": {**written.labels, **labels(plan, service, role.role)}}
+    annotations = {**written.annotations, **service.annotations}
+    return {"metadata": metadata | ({"annotations": annotations} if annotations else {}), "spec": merged(ours, pod)}
 
 
 def _command(command: Sequence[str]) -> Manifest:
     """Entry point and arguments; an image's own entry point is kept where the command is only arguments."""
-    if command and command[0].startswith("-"):
-        return {"args": list(command)}
+    if not command or command[0].startswith("-"):
+        return {"args": list(command)} if command else {}
     return {"command": list(command[:1]), "args": list(command[1:])}
+
+
+def _secret(name: str) -> Manifest:
+    """A key that the engine's licence needs, from a Secret of the namespace: NGC_API_KEY from ngc-api-key."""
+    reference = {"name": name.lower().replace("_", "-"), "key": name}
+    return {"name": name, "valueFrom": {"secretKeyRef": reference}}
 
 
 def _plain(role: RolePlan) -> list[Manifest]:

@@ -89,8 +89,7 @@ def _virtual_service(plan: Plan, route: Route) -> Manifest:
             "gateways": [route.parent],
             "http": [
                 {
-                    "match": [{"uri": {"prefix": "/"}}],
-                    "timeout": STREAM,
+                    "match": [{"uri": {"prefix": "/"}}],  # no timeout: none is Istio's own default
                     "route": [
                         {
                             "destination": {

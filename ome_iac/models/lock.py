@@ -12,12 +12,12 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -28,6 +28,7 @@ from ome_iac.problems import Problem, ProblemsError
 FILE_NAME = "ome.lock"
 SCHEMA = 1
 _LINE = 160
+_Entry = TypeVar("_Entry", bound=Facts)
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
 
 
@@ -52,13 +53,27 @@ class LockEntry(Facts):
         )
 
 
+class RecordedEstimate(Facts):
+    """An estimator's answer and the exact question, in the words of `ome_iac.planning.speed`."""
+
+    kind: Literal["speed", "pattern"]
+    question: dict[str, Any]
+    answer: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Names the question: two branches that ask the same write the same line."""
+        return f"{self.kind}-{_digest(self.question).removeprefix('sha256:')[:16]}"
+
+
 @dataclass(frozen=True)
 class Lock:
-    """The entries by model URI as declared, and the versions of engines and images used."""
+    """The entries by model URI as declared, the versions of engines and images used, and recorded estimates by key."""
 
     path: Path
     models: Mapping[str, LockEntry] = field(default_factory=lambda: MappingProxyType({}))
     runtimes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    estimates: Mapping[str, RecordedEstimate] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def load(cls, path: Path) -> Lock:
@@ -96,6 +111,10 @@ class Lock:
         """A lock with these engine and image versions instead."""
         return replace(self, runtimes=MappingProxyType(dict(runtimes)))
 
+    def with_estimates(self, estimates: Iterable[RecordedEstimate]) -> Lock:
+        """A lock with these estimates instead."""
+        return replace(self, estimates=MappingProxyType({entry.key: entry for entry in estimates}))
+
     def render(self) -> str:
         """The file's text; the same lock gives the same bytes."""
         models = {uri: _plain(self.models[uri]) for uri in sorted(self.models)}
@@ -104,6 +123,9 @@ class Lock:
             "runtimes": dict(sorted(self.runtimes.items())),
             "models": {uri: {"digest": _digest(entry), **entry} for uri, entry in models.items()},
         }
+        if self.estimates:  # a lock without them is the same, byte for byte, as before there were any
+            estimates = {key: _plain(self.estimates[key]) for key in sorted(self.estimates)}
+            whole["estimates"] = {key: {"digest": _digest(entry), **entry} for key, entry in estimates.items()}
         return _layout(whole, 0) + "\n"
 
     def write(self) -> None:
@@ -138,16 +160,18 @@ def _parse(text: str, path: Path) -> Lock:
     if schema != SCHEMA:
         what = f"schema {schema!r}; this ome-iac reads {SCHEMA}"
         raise ProblemsError([Problem(f"{path}:{_line_of(text, 'schema')}", "schema", what, "run ome-iac lock")])
-    models, runtimes = content.get("models"), content.get("runtimes")
+    models, runtimes, estimates = content.get("models"), content.get("runtimes"), content.get("estimates", {})
     problems = [
         Problem(f"{path}:{_line_of(text, key)}", key, "is not part of a lock", "remove it")
         for key in content
-        if key not in ("schema", "models", "runtimes")
+        if key not in ("schema", "models", "runtimes", "estimates")
     ]
     if not isinstance(models, dict):
         problems.append(Problem(str(path), "models", "must map each model's URI to what is locked of it"))
     if not isinstance(runtimes, dict) or not all(isinstance(value, str) for value in runtimes.values()):
         problems.append(Problem(str(path), "runtimes", "must map names to versions"))
+    if not isinstance(estimates, dict):
+        problems.append(Problem(str(path), "estimates", "must map keys to questions and answers"))
     if problems:
         raise ProblemsError(problems)
     entries: dict[str, LockEntry] = {}
@@ -157,29 +181,47 @@ def _parse(text: str, path: Path) -> Lock:
             entries[uri] = _entry(uri, entry)
         except ValueError as error:
             problems.append(Problem(where, f"models.{uri}", str(error), f"run ome-iac lock --update {uri}"))
+    answers: dict[str, RecordedEstimate] = {}
+    for key, entry in estimates.items():
+        where = f"{path}:{_line_of(text, key)}"
+        try:
+            answers[key] = _estimate(key, entry)
+        except ValueError as error:
+            problems.append(Problem(where, f"estimates.{key}", str(error), "run ome-iac estimate"))
     if problems:
         raise ProblemsError(problems)
-    return Lock(path, MappingProxyType(entries), MappingProxyType(dict(runtimes)))
+    return Lock(path, MappingProxyType(entries), MappingProxyType(dict(runtimes)), MappingProxyType(answers))
 
 
 def _entry(uri: str, entry: Any) -> LockEntry:
+    parsed = _checked(entry, LockEntry)
+    if parsed.metadata.source != uri:
+        raise ValueError(f"is the entry of {parsed.metadata.source}")
+    return parsed
+
+
+def _estimate(key: str, entry: Any) -> RecordedEstimate:
+    parsed = _checked(entry, RecordedEstimate)
+    if parsed.key != key:
+        raise ValueError(f"is the answer to {parsed.key}")
+    return parsed
+
+
+def _checked(entry: Any, kind: type[_Entry]) -> _Entry:
     if not isinstance(entry, dict):
         raise ValueError("is no entry")
     facts = {key: value for key, value in entry.items() if key != "digest"}
     if entry.get("digest") != _digest(facts):
         raise ValueError("was changed by hand: it does not match its digest")
     try:
-        parsed = LockEntry.model_validate(facts)
+        return kind.model_validate(facts)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"{place}: {first['msg']}; it was locked by another version of ome-iac") from None
-    if parsed.metadata.source != uri:
-        raise ValueError(f"is the entry of {parsed.metadata.source}")
-    return parsed
 
 
-def _plain(entry: LockEntry) -> dict[str, Any]:
+def _plain(entry: Facts) -> dict[str, Any]:
     return entry.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 

@@ -12,10 +12,13 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ome_iac.models.metadata import ModelMetadata
+from ome_iac.planning.cost import ServiceCost
 from ome_iac.planning.decision import Decision
 from ome_iac.planning.serving.decisions import Adapter, Controller, External, Fabric, RoleName, Route, Router, Scaling
+from ome_iac.planning.speed import Speed
 from ome_iac.runtimes.memory import Ledger
 from ome_iac.runtimes.splits import Split, Tuning
+from ome_iac.spec.services import Intent
 
 Pattern = Literal["standard", "multi-node", "prefill-decode", "serverless"]
 """What a service is made of: pods; groups of pods; two kinds of either; pods that come and go with requests."""
@@ -35,6 +38,18 @@ class OkePlacement(Decision):
     ssh_public_key: str | None
 
 
+class CapacityPlan(Decision):
+    """What a pool's nodes have for pods, all together, and what pods took of it; bytes where not said."""
+
+    empty_nodes: int
+    cpus: int
+    cpus_used: int
+    memory_bytes: int
+    memory_used: int
+    disk_bytes: int | None = Field(description="local drives, or the boot volumes' rest; None: not known")
+    disk_used: int = Field(description="scratch of every pod, and weights that lie on a node once for all its pods")
+
+
 class PoolPlan(Decision):
     """Nodes of one shape and what runs on them."""
 
@@ -45,6 +60,7 @@ class PoolPlan(Decision):
     nodes: int
     gpus_per_node: int
     gpus_used: int
+    capacity: CapacityPlan
     labels: dict[str, str] = Field(description="labels every node of the pool carries; pods select by them")
     taints: tuple[tuple[str, str, str], ...] = Field(description="key, value, effect")
     cost_per_hour: float
@@ -118,6 +134,15 @@ class Rejection(Decision):
     reasons: tuple[str, ...]
 
 
+class Written(Decision):
+    """The pods of a role as a runtime document writes them: PodSpecs, the engine's container first."""
+
+    pod: dict[str, Any] = Field(description="of the pod, or of the first pod of a replica on several nodes")
+    worker: dict[str, Any] | None = Field(default=None, description="of the other pods of such a replica")
+    labels: dict[str, str]
+    annotations: dict[str, str]
+
+
 class RolePlan(Decision):
     """The replicas that do one job of a service: all of it (`engine`), or only prefill or decode."""
 
@@ -127,6 +152,9 @@ class RolePlan(Decision):
     command: tuple[str, ...] = Field(description="of the pod, or of the first pod of a replica on several nodes")
     worker_command: tuple[str, ...] = Field(default=(), description="of the other pods of such a replica")
     environment: tuple[tuple[str, str], ...] = Field(default=(), description="name and value, in the order they need")
+    secrets: tuple[str, ...] = Field(
+        default=(), description="variables that a Secret of the same name, in lower case with dashes, has the values of"
+    )
     port: int
     health_path: str
     pool: str
@@ -146,8 +174,9 @@ class RolePlan(Decision):
     cost_per_hour: float
     scaling: Scaling | None = Field(default=None, description="who sets `replicas` once it runs; None: nobody")
     pod: dict[str, Any] = Field(
-        default_factory=dict, description="fields of PodSpec that the document sets, merged over ours"
+        default_factory=dict, description="fields of PodSpec that the service's document sets, merged over ours"
     )
+    written: Written | None = Field(default=None, description="pods that a runtime document writes, instead of ours")
 
     @property
     def gpus(self) -> int:
@@ -173,14 +202,15 @@ class ServicePlan(Decision):
     volume: Volume
     labels: dict[str, str]
     annotations: dict[str, str]
+    together: bool = Field(default=False, description="prefill and decode share a node, since no RDMA joins their pods")
     router: Router | None = None
     route: Route | None = None
     adapters: tuple[Adapter, ...] = ()
     monitored: bool = Field(default=False, description="whether the Prometheus operator scrapes it")
     cost_per_hour: float
-    milliseconds_per_token_bound: float | None = Field(
-        description="no faster than this: bytes read per token over memory bandwidth; None for tasks without tokens"
-    )
+    speed: Speed | None = Field(description="of one replica under its share of the requests; None: nothing tells")
+    price: ServiceCost
+    intent: Intent = Field(description="what was asked for, as the document says it")
     why: str
     rejected: tuple[Rejection, ...]
     flips: tuple[str, ...] = Field(description="what small change would make it cheaper, and by how much")

@@ -2,65 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from ome_iac.models.metadata import ModelMetadata
-from ome_iac.planning.candidates import Candidate, Demand, Proofs, Search, demand_of, search
+from ome_iac.planning.candidates import Candidate, Rejections, Search, speed_of
+from ome_iac.planning.cost import service_cost
 from ome_iac.planning.declared import contradictions
-from ome_iac.planning.flips import cheaper_ways, ways_to_fit
-from ome_iac.planning.plan import ModelPlan, Plan, Rejection, RolePlan, RuntimePlan, ServicePlan, Volume
+from ome_iac.planning.demand import Demand, demand_of
+from ome_iac.planning.flips import Asker, cheaper_ways
+from ome_iac.planning.pairs import apart, pair_service, place_pairs
+from ome_iac.planning.placement import Placed, Wanted, place_all
+from ome_iac.planning.plan import ModelPlan, Plan, Rejection, RuntimePlan, ServicePlan
 from ome_iac.planning.pools import Pool, declared_pools
+from ome_iac.planning.proofs import Proofs
+from ome_iac.planning.refusals import refusal
+from ome_iac.planning.roles import role_plan
+from ome_iac.planning.runtime_choice import Runtimes
 from ome_iac.planning.serving.carry import carry_all, controllers_of, platform_of
 from ome_iac.planning.serving.routes import externals_of, splits_of
-from ome_iac.planning.workload import host_resources, scratch_bytes, startup_of, volume_of
-from ome_iac.problems import Problem, did_you_mean
-from ome_iac.runtimes.catalog import Task
-from ome_iac.runtimes.engines import Engine, Launch, engines, task_of
-from ome_iac.spec.infrastructure import Namespace, NodePool
+from ome_iac.planning.speed import NO_ESTIMATES, Estimates, Speed
+from ome_iac.planning.workload import scratch_bytes, volume_of, weights_on_node
+from ome_iac.problems import Problem
+from ome_iac.runtimes.engines import Engine, nearest_legal, task_of
+from ome_iac.runtimes.splits import Split
+from ome_iac.spec.infrastructure import Namespace
 from ome_iac.spec.models import BaseModel
 from ome_iac.spec.services import InferenceService
 from ome_iac.spec.stack import AnyModel, Stack
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """A service that can be placed: what it serves, and all ways to do so."""
+@dataclass
+class _Planning:
+    """What holds for one run: the input, and what was found for it so far."""
 
-    service: InferenceService
-    document: AnyModel
-    metadata: ModelMetadata
-    volume: Volume
-    demand: Demand
-    found: Search
-    engines: tuple[Engine, ...]
-    proofs: Proofs
+    models: Stack
+    """Models only: each service looks its own up among these, however many services there are."""
+    metadata: Mapping[str, ModelMetadata]
+    pools: list[Pool]
+    pools_broken: bool
+    runtimes: Runtimes
+    estimates: Estimates
+    problems: list[Problem]
+    proofs: Proofs = field(default_factory=Proofs)
+    rejections: Rejections = field(default_factory=Rejections)
+    searches: dict[tuple[object, ...], Search] = field(default_factory=dict)
 
 
-def plan_stack(stack: Stack, metadata: Mapping[str, ModelMetadata]) -> tuple[Plan | None, list[Problem]]:
+def plan_stack(
+    stack: Stack, metadata: Mapping[str, ModelMetadata], estimates: Estimates = NO_ESTIMATES
+) -> tuple[Plan | None, list[Problem]]:
     """Decide the stack. `metadata` is by the model's storageUri; a model that is not in it is left out silently, since
-    whoever read the models has said why. With any problem there is no plan."""
+    whoever read the models has said why. `estimates` are recorded answers about speed. With any problem there is no
+    plan."""
     problems: list[Problem] = []
     pools = declared_pools(stack, problems)
-    broken_pools = len(pools) < len(stack.of(NodePool)) or any(kind == "NodePool" for kind, _ in stack.unusable)
-    searches: dict[tuple[str, Demand, str], Search] = {}
-    proofs = Proofs()
-    wanted = [
-        found
-        for service in stack.of(InferenceService)
-        if (found := _wanted(stack, service, metadata, pools, searches, proofs, problems, broken_pools))
-    ]
-    services = [
-        plan
-        for item in sorted(wanted, key=_placement_order)
-        if (plan := _place(item, pools, problems, silent=broken_pools))
-    ]
+    broken_pools = bool(problems) or any(kind == "NodePool" for kind, _ in stack.unusable)
+    models = replace(stack, documents=stack.models)
+    run = _Planning(models, metadata, pools, broken_pools, Runtimes.of(stack), estimates, problems)
+    wanted = [found for service in stack.of(InferenceService) if (found := _wanted(service, run))]
+    pairs, unpaired = place_pairs([item for item in wanted if apart(item.service)], pools, platform_of(stack))
+    placed, waiting = place_all([item for item in wanted if not apart(item.service)], pools, run.rejections)
+    if not broken_pools:
+        problems += (*unpaired, *(refusal(item, placed, pools) for item in waiting))
+    services = [_with_surge(_service_plan(item, run), item) for item in placed]
+    services += (pair_service(pair) for pair in pairs)
     pool_plans = {pool.name: pool.plan(stack) for pool in pools}
-    services = carry_all(stack, [_with_surge(service, pools) for service in services], pool_plans, problems)
+    services = carry_all(stack, services, run.runtimes, pool_plans, problems)
     splits = splits_of(stack, services, platform_of(stack), problems)
     if problems:
         return None, problems
-    used = {role.runtime: role for service in services for role in service.roles}
+    used = {each.chosen.engine.name: each.chosen.engine for each in placed}
+    used |= {pair.chosen.decode.engine.name: pair.chosen.decode.engine for pair in pairs}
+    images = {role.runtime: role.image for service in services for role in service.roles}
     return (
         Plan(
             stack=stack.name,
@@ -78,8 +92,8 @@ def plan_stack(stack: Stack, metadata: Mapping[str, ModelMetadata]) -> tuple[Pla
                 if model.spec.storage.storage_uri in metadata
             ),
             runtimes=tuple(
-                RuntimePlan(name=name, engine=name.split()[0], version=name.split()[1], image=used[name].image)
-                for name in sorted(used)
+                RuntimePlan(name=name, engine=engine.catalog.engine, version=engine.catalog.version, image=images[name])
+                for name, engine in sorted(used.items())
             ),
             services=tuple(services),
             externals=externals_of(stack),
@@ -94,110 +108,90 @@ def _model_notes(model: AnyModel, read: ModelMetadata) -> tuple[str, ...]:
     return (*contradictions(model.spec, read), *read.warnings)
 
 
-def _wanted(
-    stack: Stack,
-    service: InferenceService,
-    metadata: Mapping[str, ModelMetadata],
-    pools: list[Pool],
-    searches: dict[tuple[str, Demand, str], Search],
-    proofs: Proofs,
-    problems: list[Problem],
-    broken_pools: bool,
-) -> _Wanted | None:
-    chosen = _engines_for(service, problems)
-    document = stack.model_of(service)
-    facts = metadata.get(document.spec.storage.storage_uri) if document else None
-    if not chosen or document is None or document.spec.disabled or facts is None:
-        return None
+def _wanted(service: InferenceService, run: _Planning) -> Wanted | None:
+    """The service with all ways to serve it; None, and problems, where what it says is wrong in itself."""
+    problems = run.problems
     before = len(problems)
+    document = run.models.model_of(service)
+    facts = run.metadata.get(document.spec.storage.storage_uri) if document else None
+    if document is None or document.spec.disabled or facts is None:
+        return None
+    choice = run.runtimes.for_service(service, document, facts, problems)
+    engines = choice.engines
     volume = volume_of(document, problems)
     task = task_of(facts)
     if facts.weights is None or task is None:
         missing = "; ".join(facts.missing) or "its capability is unknown"
         problems.append(service.problem("spec.model.name", f"{document.name} cannot be planned: {missing}", ""))
-    declared_context = service.spec.intent.context_length
-    if facts.context_length and declared_context and declared_context > facts.context_length:
-        problems.append(
-            service.problem(
-                "spec.intent.contextLength",
-                f"{declared_context:,} tokens are more than {document.name} can read",
-                f"{facts.context_length:,} at most",
-            )
-        )
-    if not pools and not broken_pools:
-        problems.append(service.problem("", "has no pool to run on", "declare a NodePool"))
-    if len(problems) > before or task is None or volume is None or not pools:
+    problems += _contradictions(service, document, facts, engines)
+    if not run.pools and not run.pools_broken:
+        problems.append(service.problem("", "has no pool to run on", "declare a NodePool of a shape with GPUs"))
+    if len(problems) > before or task is None or volume is None or not run.pools:
         return None
-    scratch = scratch_bytes(facts, volume)
-    demand = demand_of(facts, task, service.spec.intent, service.replicas, scratch)
-    key = (document.spec.storage.storage_uri, demand, ",".join(chosen))
-    if key not in searches:
-        searches[key] = search(facts, demand, chosen.values(), pools, proofs)
-    return _Wanted(service, document, facts, volume, demand, searches[key], tuple(chosen.values()), proofs)
+    demand = demand_of(facts, task, service.spec.intent, service.replicas, scratch_bytes(facts, volume))
+    asker = Asker(facts, demand, engines, service.replicas, weights_on_node(facts, volume), run.proofs, run.estimates)
+    key = (document.spec.storage.storage_uri, demand, engines)
+    if key not in run.searches:
+        run.searches[key] = asker.search(run.pools)
+    return Wanted(service, document, facts, volume, asker, run.searches[key], choice.refused)
 
 
-def _engines_for(service: InferenceService, problems: list[Problem]) -> dict[str, Engine]:
-    named = service.spec.runtime
-    if named is None:
-        return engines()
-    if named.name not in engines():
-        problems.append(
-            service.problem(
-                "spec.runtime.name", f"there is no runtime {named.name}", did_you_mean(named.name, engines())
-            )
-        )
-        return {}
-    return {named.name: engines()[named.name]}
+def _contradictions(
+    service: InferenceService, document: AnyModel, facts: ModelMetadata, engines: tuple[Engine, ...]
+) -> Iterator[Problem]:
+    """What is asked for and cannot be, on whatever hardware."""
+    intent, own = service.spec.intent, facts.context_length
+    if own and intent.context_length and intent.context_length > own:
+        what = f"{intent.context_length:,} tokens are more than {document.name} can read"
+        yield service.problem("spec.intent.contextLength", what, f"{own:,} at most")
+    usual = (intent.input_tokens or 0) + (intent.output_tokens or 0)
+    longest = intent.context_length or own
+    if longest and usual > longest:
+        field_ = "inputTokens" if intent.input_tokens else "outputTokens"
+        what = f"a usual request of {usual:,} tokens is longer than the longest, {longest:,}"
+        yield service.problem(f"spec.intent.{field_}", what, "lower inputTokens or outputTokens")
+    if intent.tensor_parallel and engines:
+        split = Split(tensor=intent.tensor_parallel)
+        illegal = [engine.illegal_splits(facts, split) for engine in engines]
+        if all(illegal):
+            nearest = nearest_legal(engines[0], facts, split)
+            what = f"{document.name} cannot be divided so: {'; '.join(illegal[0])}"
+            yield service.problem("spec.intent.tensorParallel", what, f"the nearest is {nearest}" if nearest else "")
+    if intent.quantization and facts.quantization:
+        what = f"the weights are stored as {facts.quantization.method} already"
+        yield service.problem("spec.intent.quantization", what, "leave it out")
 
 
-def _placement_order(item: _Wanted) -> tuple[int, str, str]:
-    """Whoever needs most GPUs is placed first: small services fit into what is left, not the reverse."""
-    best = item.found.fitting[0].split.gpus if item.found.fitting else 0
-    return (-best, item.service.namespace, item.service.name)
-
-
-def _place(item: _Wanted, pools: list[Pool], problems: list[Problem], silent: bool) -> ServicePlan | None:
-    replicas = item.service.replicas
-    full: list[Rejection] = []
-    for index, candidate in enumerate(item.found.fitting):
-        on_a_node, pods = candidate.split.gpus // candidate.nodes, replicas * candidate.nodes
-        if candidate.pool.place(on_a_node, pods):
-            rejected = (*full, *_others(candidate, item, index), *item.found.rejected)
-            return _service_plan(item, candidate, rejected, pools)
-        full.append(
-            candidate.rejection(
-                f"{candidate.pool.name} has {candidate.pool.free_gpus} GPUs left, {pods} x {on_a_node} are needed"
-            )
-        )
-    if not silent:
-        problems.append(_refusal(item, full, pools))
-    return None
-
-
-def _with_surge(service: ServicePlan, pools: list[Pool]) -> ServicePlan:
-    """A roll-out starts the new pod first where its pool has a node with GPUs to spare once everything is placed."""
-    by_name = {pool.name: pool for pool in pools}
-    roles = tuple(
-        role.model_copy(update={"max_surge": int(role.nodes == 1 and by_name[role.pool].has_room(role.gpus_per_node))})
-        for role in service.roles
-    )
+def _with_surge(service: ServicePlan, placed: Placed) -> ServicePlan:
+    """A roll-out starts the new pod first where its pool has a node with room to spare once everything is placed."""
+    way = placed.chosen
+    surge = int(way.nodes == 1 and way.pool.capacity.has_room(placed.item.asker.pod(way)))
+    roles = tuple(role.model_copy(update={"max_surge": surge}) for role in service.roles)
     return service.model_copy(update={"roles": roles})
 
 
-def _others(chosen: Candidate, item: _Wanted, index: int) -> tuple[Rejection, ...]:
-    """Ways that fit and were not taken, in their order."""
-    return tuple(
-        candidate.rejection(_comparison(chosen, candidate, item.demand))
-        for candidate in item.found.fitting[index + 1 :]
-    )
+def _others(placed: Placed, rejections: Rejections) -> Iterator[Rejection]:
+    """Ways that were not taken: those that fit, in their order, then the rest."""
+    item, chosen = placed.item, placed.chosen
+    for candidate in item.found.fitting[placed.index + 1 :]:
+        yield rejections.way(candidate, _comparison(chosen, candidate, item.asker.demand))
+    for failure in item.found.failed:
+        yield rejections.failure(failure)
+    yield from item.refused
 
 
 def _comparison(chosen: Candidate, other: Candidate, demand: Demand) -> str:
-    if other.ledger.context_length < chosen.ledger.context_length:
-        return f"fits, but holds only {other.ledger.context_length:,} tokens"
+    if other.standing != chosen.standing:
+        if chosen.declared:
+            return f"fits, but {chosen.engine.name} is the stack's own runtime"
+        return f"fits by the documentation of {other.engine.name}, which was not read in a release"
+    if other.context_length < chosen.context_length:
+        return f"fits, but holds only {other.context_length:,} tokens"
+    if demand.objective == "fastest" and other.speed and chosen.speed and other.speed != chosen.speed:
+        return f"fits, with {_pace(other.speed)} against {_pace(chosen.speed)}"
     if other.cost_per_hour != chosen.cost_per_hour:
         return f"fits, at ${other.cost_per_hour:.2f}/h against ${chosen.cost_per_hour:.2f}/h"
-    held, best = other.ledger.concurrency, chosen.ledger.concurrency
+    held, best = other.concurrency, chosen.concurrency
     if held is not None and best is not None and int(held) < int(best):
         return f"fits at the same price, but holds {int(held)} requests against {int(best)}"
     if (other.engine, other.pool) == (chosen.engine, chosen.pool):
@@ -205,101 +199,32 @@ def _comparison(chosen: Candidate, other: Candidate, demand: Demand) -> str:
     return f"fits equally; {chosen.engine.name} on {chosen.pool.name} comes first by name"
 
 
-def _refusal(item: _Wanted, full: list[Rejection], pools: list[Pool]) -> Problem:
-    service, demand, found = item.service, item.demand, item.found
-    if full:
-        reasons = "; ".join(dict.fromkeys(reason for rejection in full for reason in rejection.reasons))
-        return service.problem("", f"finds no room: {reasons}", "add nodes, or lower minReplicas")
-    tokens, where = found.longest_context
-    if not tokens:
-        what = f"{item.document.name} fits nowhere: {_nearest_miss(item)}"
-        return service.problem("spec.model.name", what, _or(_more_memory(pools), item, pools))
-    if demand.context_length > tokens:
-        need = max(1, demand.context_length)
-        return service.problem(
-            "spec.intent.contextLength",
-            f"{need:,} tokens for one request are more than any plan on this stack holds: {tokens:,} ({where})",
-            _or(f"{tokens // 1000 * 1000:,} or less here, or a pool with more memory per node", item, pools),
-        )
-    return service.problem(
-        "spec.intent.concurrency",
-        f"no plan holds {demand.concurrency} requests of {demand.context_length:,} tokens at once in one replica: "
-        f"{_nearest_miss(item)}",
-        _or("more replicas (engine.minReplicas), fewer requests, or a pool with more memory per node", item, pools),
-    )
-
-
-def _or(remedy: str, item: _Wanted, pools: list[Pool]) -> str:
-    """The remedy, and what small changes would make the service fit."""
-    ways = ways_to_fit(item.metadata, item.demand, item.engines, pools, item.proofs)
-    return "; ".join((remedy, *ways))
-
-
-def _nearest_miss(item: _Wanted) -> str:
-    """The reasons of the last (largest) split of the last pool that was looked at, engine by engine."""
-    last: dict[str, Rejection] = {rejection.runtime: rejection for rejection in item.found.rejected}
-    return "; ".join(
-        f"{rejection.runtime}"
-        + (f" on {rejection.pool}, {rejection.split}" if rejection.split else "")
-        + f": {', '.join(rejection.reasons)}"
-        for rejection in last.values()
-    )
-
-
-def _more_memory(pools: list[Pool]) -> str:
-    largest = max(pools, key=lambda pool: pool.shape.gpus * pool.shape.gpu.memory_gib)
-    per_node = largest.shape.gpus * largest.shape.gpu.memory_gib
-    return (
-        f"the largest node here is {largest.shape.name} with {per_node:.0f} GiB of GPU memory; a larger shape is needed"
-    )
-
-
-def _service_plan(item: _Wanted, chosen: Candidate, rejected: tuple[Rejection, ...], pools: list[Pool]) -> ServicePlan:
-    service, engine, shape = item.service, chosen.engine, chosen.pool.shape
-    replicas = service.replicas
-    context = chosen.ledger.context_length
-    notes = list(engine.notes)
-    if context < item.demand.context_length:
+def _service_plan(placed: Placed, run: _Planning) -> ServicePlan:
+    item, chosen = placed.item, placed.chosen
+    demand, asker = item.asker.demand, item.asker
+    service, replicas, context = item.service, item.service.replicas, chosen.context_length
+    notes = list(chosen.engine.notes)
+    if context < demand.context_length:
         notes.append(
-            f"context reduced from the model's {item.demand.context_length:,} to {context:,} tokens: "
+            f"context reduced from the model's {demand.context_length:,} to {context:,} tokens: "
             "set intent.contextLength to insist"
         )
-    revision = item.metadata.revision if item.volume.kind == "hub" else None
-    launch = Launch(
+    speed = chosen.speed or speed_of(item.metadata, demand, chosen, run.estimates)
+    role = role_plan(
+        "engine",
+        chosen,
+        replicas,
         model=item.metadata,
-        task=item.demand.task,
-        gpu=shape.gpu,
-        split=chosen.split,
-        context_length=context,
+        task=demand.task,
+        volume=item.volume,
         served_name=item.document.name,
-        model_path=item.volume.mount or item.volume.source,
-        revision=revision,
-        tuning=chosen.tuning,
-    )
-    role = RolePlan(
-        role="engine",
-        runtime=engine.name,
-        image=engine.image(shape.gpu),
-        command=engine.command(launch),
-        port=engine.port,
-        health_path=engine.health_path,
-        pool=chosen.pool.name,
-        gpu=shape.gpu.name,
-        split=chosen.split,
-        nodes=chosen.nodes,
-        tuning=chosen.tuning,
-        replicas=replicas,
-        max_surge=0,
-        memory=chosen.ledger,
-        startup=startup_of(item.metadata, item.volume, shape),
-        host=host_resources(shape, chosen.split.gpus // chosen.nodes, item.demand.scratch_bytes),
-        cost_per_hour=replicas * chosen.cost_per_hour,
+        scratch_bytes=demand.scratch_bytes,
     )
     return ServicePlan(
         name=service.name,
         namespace=service.namespace,
         model=item.document.name,
-        task=item.demand.task,
+        task=demand.task,
         pattern="standard" if chosen.nodes == 1 else "multi-node",
         roles=(role,),
         context_length=context,
@@ -307,26 +232,26 @@ def _service_plan(item: _Wanted, chosen: Candidate, rejected: tuple[Rejection, .
         labels=dict(sorted(service.spec.engine.labels.items())),
         annotations=dict(sorted(service.spec.engine.annotations.items())),
         cost_per_hour=role.cost_per_hour,
-        milliseconds_per_token_bound=_token_bound(item, chosen),
-        why=_why(item.demand, chosen, len(item.found.fitting)),
-        rejected=rejected,
-        flips=cheaper_ways(item.metadata, item.demand, chosen, replicas, pools, item.proofs),
+        speed=speed,
+        price=service_cost(chosen.cost_per_hour, replicas, speed),
+        intent=service.spec.intent,
+        why=_why(demand, chosen, sum(way.standing == chosen.standing for way in item.found.fitting)),
+        rejected=(*placed.full, *_others(placed, run.rejections)),
+        flips=cheaper_ways(asker, chosen, item.found.fitting, run.pools),
         notes=tuple(notes),
     )
 
 
 def _why(demand: Demand, chosen: Candidate, count: int) -> str:
-    superlative = "fewest GPUs" if demand.objective == "fewest-gpus" else "cheapest"
+    superlative = {"fewest-gpus": "fewest GPUs", "fastest": "fastest"}.get(demand.objective, "cheapest")
     if count == 1:
         return f"the only way that fits: ${chosen.cost_per_hour:.2f}/h a replica"
     return f"{superlative} of {count} that fit: ${chosen.cost_per_hour:.2f}/h a replica"
 
 
-def _token_bound(item: _Wanted, chosen: Candidate) -> float | None:
-    """Milliseconds in which the GPUs can read the weights a token needs once: no decode step is faster."""
-    metadata = item.metadata
-    if item.demand.task is not Task.GENERATE or not metadata.weights or not metadata.parameters:
-        return None
-    read = metadata.weights.bytes * metadata.parameters.active / metadata.parameters.total
-    bandwidth = chosen.pool.shape.gpu.bandwidth_tb_s * 1e12 * chosen.split.tensor
-    return round(read / bandwidth * 1000, 2)
+def _pace(speed: Speed) -> str:
+    """`>= 5.1 ms a token` for a bound, without the sign for an estimate."""
+    sign = ">= " if speed.is_bound else ""
+    if speed.time_per_output_token_ms is None:
+        return f"{sign}{speed.time_to_first_token_ms:.3g} ms a sequence"
+    return f"{sign}{speed.time_per_output_token_ms:.3g} ms a token"

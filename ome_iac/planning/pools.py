@@ -1,14 +1,16 @@
-"""Pools as the planner sees them: shape facts joined to what was declared, and the GPUs each node has left."""
+"""Pools as the planner sees them: shape facts joined to what was declared, and what each node has left."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ome_iac.hardware import Shape, shapes
-from ome_iac.planning.plan import OkePlacement, PoolPlan
-from ome_iac.planning.workload import SYSTEM_DISK_BYTES
+from ome_iac.hardware.cpu_shapes import cpu_shapes
+from ome_iac.planning.capacity import Capacity, Room
+from ome_iac.planning.plan import CapacityPlan, OkePlacement, PoolPlan
+from ome_iac.planning.workload import SYSTEM_DISK_BYTES, host_resources
 from ome_iac.problems import Problem, did_you_mean
-from ome_iac.spec.infrastructure import ManagedPool, NodePool
+from ome_iac.spec.infrastructure import ExistingPool, ManagedPool, NodePool
 from ome_iac.spec.stack import Stack
 
 POOL_LABEL = "ome-iac/pool"
@@ -17,44 +19,27 @@ SHAPE_LABEL = "node.kubernetes.io/instance-type"
 
 @dataclass
 class Pool:
-    """A pool and, while services are placed, the GPUs each of its nodes has left."""
+    """A pool and, while services are placed, what each of its nodes has left."""
 
     document: NodePool
     shape: Shape
-    free: list[int]
+    nodes: int
+    disk_bytes: int | None
+    """Disk of a node for pods; None where nothing says so (existing nodes without local drives)."""
+    capacity: Capacity
+
+    @classmethod
+    def empty(cls, document: NodePool, shape: Shape, nodes: int | None = None) -> Pool:
+        """With nothing on it; `nodes` instead of the declared number."""
+        nodes, disk = nodes or document.spec.nodes, _disk_bytes(document, shape)
+        all_of_it = host_resources(shape, shape.gpus, 0)
+        room = Room(shape.gpus, all_of_it.cpus, all_of_it.memory_bytes, disk)
+        return cls(document, shape, nodes, disk, Capacity(room, nodes))
 
     @property
     def name(self) -> str:
         """The pool's name."""
         return self.document.name
-
-    @property
-    def free_gpus(self) -> int:
-        """GPUs left on all nodes."""
-        return sum(self.free)
-
-    @property
-    def disk_bytes(self) -> int | None:
-        """Disk of a node for pods; None where nothing says so (existing nodes without local drives)."""
-        if self.shape.nvme.drives:
-            return self.shape.nvme.drives * self.shape.nvme.bytes
-        spec = self.document.spec
-        return spec.boot_volume_gb * 10**9 - SYSTEM_DISK_BYTES if isinstance(spec, ManagedPool) else None
-
-    def place(self, gpus: int, replicas: int) -> bool:
-        """Take `gpus` on one node for each replica, fullest node first; all or nothing."""
-        left = list(self.free)
-        for _ in range(replicas):
-            fitting = [index for index, free in enumerate(left) if free >= gpus]
-            if not fitting:
-                return False
-            left[min(fitting, key=lambda index: (left[index], index))] -= gpus
-        self.free = left
-        return True
-
-    def has_room(self, gpus: int) -> bool:
-        """Whether one more replica would find a node."""
-        return max(self.free) >= gpus
 
     def plan(self, stack: Stack) -> PoolPlan:
         """The pool as decided."""
@@ -71,7 +56,8 @@ class Pool:
             gpu_resource=self.shape.gpu.resource_name,
             nodes=spec.nodes,
             gpus_per_node=self.shape.gpus,
-            gpus_used=total - self.free_gpus,
+            gpus_used=total - self.capacity.free_gpus,
+            capacity=self._capacity(),
             labels=dict(sorted(labels.items())),
             taints=((self.shape.gpu.resource_name, "present", "NoSchedule"),),  # as OKE taints GPU nodes
             cost_per_hour=spec.nodes * self.shape.price_per_hour,
@@ -90,15 +76,37 @@ class Pool:
             else None,
         )
 
+    def _capacity(self) -> CapacityPlan:
+        """The ledger's sums, over all nodes."""
+        held, nodes = self.capacity, self.nodes
+        return CapacityPlan(
+            empty_nodes=held.untouched,
+            cpus=nodes * held.size.cpus,
+            cpus_used=sum(pod.cpus for pod in held.taken),
+            memory_bytes=nodes * held.size.memory,
+            memory_used=sum(pod.memory for pod in held.taken),
+            disk_bytes=None if self.disk_bytes is None else nodes * self.disk_bytes,
+            disk_used=sum(pod.disk for pod in held.taken) + held.weights,
+        )
+
 
 def declared_pools(stack: Stack, problems: list[Problem]) -> list[Pool]:
-    """The stack's pools by name; a shape that does not exist becomes a problem."""
+    """The stack's pools of GPU nodes by name; a shape that does not exist becomes a problem."""
     pools = []
     for document in stack.of(NodePool):
         shape = shapes().get(document.spec.shape)
+        if document.spec.shape in cpu_shapes():
+            continue
         if shape is None:
             what = f"there is no GPU shape {document.spec.shape}"
             problems.append(document.problem("spec.shape", what, did_you_mean(document.spec.shape, shapes())))
         else:
-            pools.append(Pool(document, shape, [shape.gpus] * document.spec.nodes))
+            pools.append(Pool.empty(document, shape))
     return pools
+
+
+def _disk_bytes(document: NodePool, shape: Shape) -> int | None:
+    if shape.nvme.drives:
+        return shape.nvme.drives * shape.nvme.bytes
+    spec = document.spec
+    return None if isinstance(spec, ExistingPool) else spec.boot_volume_gb * 10**9 - SYSTEM_DISK_BYTES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ome_iac.hardware import GIB, Shape
 from ome_iac.models.metadata import ModelMetadata
+from ome_iac.planning.capacity import Pod
 from ome_iac.planning.plan import HostResources, Startup, Volume
 from ome_iac.problems import Problem
 from ome_iac.spec.models import BaseModel, ClusterBaseModel
@@ -100,6 +101,19 @@ def host_resources(shape: Shape, gpus: int, scratch: int) -> HostResources:
         shared_memory_bytes=shared_memory(gpus),
         scratch_bytes=scratch,
     )
+
+
+def weights_on_node(metadata: ModelMetadata, volume: Volume) -> tuple[str, int] | None:
+    """The folder of the nodes that the weights lie in, and their bytes: once on each node, whoever reads them."""
+    if volume.kind != "hostPath" or metadata.weights is None:
+        return None
+    return volume.source, metadata.weights.bytes
+
+
+def pod_of(shape: Shape, gpus: int, scratch: int, shared: tuple[str, int] | None) -> Pod:
+    """What one pod with `gpus` GPUs takes of a node."""
+    host = host_resources(shape, gpus, scratch)
+    return Pod(gpus, host.cpus, host.memory_bytes, host.scratch_bytes, shared)
 
 
 def shared_memory(gpus: int) -> int:

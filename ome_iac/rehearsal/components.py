@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from ome_iac.rehearsal.credentials import Credentials
 from ome_iac.rehearsal.toolchain import GoTool
 
@@ -14,7 +16,8 @@ KUBERNETES_STAMPS = (
     "k8s.io/component-base/version.gitMajor={major}",
     "k8s.io/component-base/version.gitMinor={minor}",
 )
-PORTS = ("etcd", "etcd-peer", "kube-apiserver")
+# "lws" and "jobset" are those of the controllers' webhooks.
+PORTS = ("etcd", "etcd-peer", "kube-apiserver", "lws", "jobset")
 # As in kubeadm's defaults; nothing listens there, since no pod really runs.
 SERVICE_RANGE = "10.96.0.0/16"
 POD_RANGE = "10.244.0.1/16"
@@ -124,7 +127,15 @@ def _controller_manager(place: Place) -> list[str]:
 
 
 def _scheduler(place: Place) -> list[str]:
-    return [f"--kubeconfig={place.kubeconfig('scheduler')}", "--leader-elect=false", "--secure-port=0"]
+    configuration = {
+        "apiVersion": "kubescheduler.config.k8s.io/v1",
+        "kind": "KubeSchedulerConfiguration",
+        "leaderElection": {"leaderElect": False},
+        "clientConnection": {"kubeconfig": str(place.kubeconfig("scheduler")), "qps": 500, "burst": 1000},
+    }
+    file = place.folder / "scheduler.yaml"
+    file.write_text(yaml.safe_dump(configuration))
+    return [f"--config={file}", "--secure-port=0"]
 
 
 def _kwok(place: Place) -> list[str]:

@@ -1,5 +1,6 @@
-"""A Kubernetes control plane on this machine, without containers: the real API server, controllers and scheduler, and
-nodes and pods played by kwok.
+"""A Kubernetes control plane on this machine, without containers: the real API server, controllers and scheduler, the
+real LeaderWorkerSet and JobSet controllers, the custom resources of what else a stack uses, and nodes and pods played
+by kwok.
 
 It listens on loopback only and is opened by its own token. What is in it stays in its data folder when it is stopped,
 and its ports stay the same, so that a stack deployed to it is still there after the next start.
@@ -18,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -26,8 +28,9 @@ from filelock import FileLock
 from platformdirs import user_state_path
 
 from ome_iac.problems import Problem, ProblemsError
-from ome_iac.rehearsal import toolchain
+from ome_iac.rehearsal import crds, module_manifests, toolchain
 from ome_iac.rehearsal.components import COMPONENTS, PORTS, Component, Place
+from ome_iac.rehearsal.controllers import CONTROLLERS
 from ome_iac.rehearsal.credentials import USERS, Credentials, write_private
 from ome_iac.rehearsal.processes import ProcessId, process_id
 from ome_iac.report.progress import step
@@ -39,6 +42,7 @@ WHY = "the local control plane runs it; once per version, for all your projects"
 # A start takes seconds. This bound is for a machine that is busy with something else.
 READY_SECONDS = 180.0
 FIELD_MANAGER = "ome-iac-rehearsal"
+EVERY_COMPONENT = (*COMPONENTS, *(controller.component for controller in CONTROLLERS))
 
 
 @dataclass(frozen=True)
@@ -96,19 +100,20 @@ class ControlPlane:
         ports, processes = self._state()
         components = {
             component.name: component.name in processes and processes[component.name].is_running()
-            for component in COMPONENTS
+            for component in EVERY_COMPONENT
         }
         server = f"https://127.0.0.1:{ports['kube-apiserver']}" if ports else ""
         return Status(all(components.values()), server, self.kubeconfig, self.data_dir, components)
 
     def start(self) -> Status:
-        """Start what is needed and return when the API server, the controllers and the scheduler are ready.
+        """Start what is needed and return when the API server, every controller and the scheduler are ready.
 
         One that runs already is left alone. Raises ProblemsError, with the last lines of the failing component's log,
         and leaves nothing running then.
         """
-        for component in COMPONENTS:
+        for component in EVERY_COMPONENT:
             toolchain.ensure(component.tool, WHY)
+        module_manifests.ensure(crds.SOURCES)
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             with FileLock(self.data_dir / "lock"):
@@ -167,27 +172,42 @@ class ControlPlane:
                 path = f"/api/v1/nodes/{node['metadata']['name']}"
                 # The capacity is part of the status, which a change of the node itself leaves alone.
                 for target in (path, f"{path}/status"):
-                    answer = client.patch(
-                        target,
-                        params={"fieldManager": FIELD_MANAGER, "force": "true"},
-                        headers={"Content-Type": "application/apply-patch+yaml"},
-                        json=dict(node),
-                    )
-                    if answer.is_error:
-                        refusal = f"refused: {answer.json().get('message', answer.text)}"
-                        raise ProblemsError([Problem(str(self.kubeconfig), node["metadata"]["name"], refusal)])
+                    self._apply(client, target, node)
             names = {node["metadata"]["name"] for node in wanted}
             self._wait_until(lambda: names <= _ready_nodes(client), f"nodes ready: {', '.join(sorted(names))}")
+
+    def add_crds(self, definitions: Iterable[Mapping[str, Any]]) -> None:
+        """Make or change these CustomResourceDefinitions and return when the API server serves all of them.
+
+        Raises ProblemsError where it refuses one.
+        """
+        paths = {f"{crds.CRDS_PATH}/{definition['metadata']['name']}": definition for definition in definitions}
+        with self.client() as client:
+            for path, definition in paths.items():
+                self._apply(client, path, definition)
+            for path in paths:
+                self._wait_until(partial(_is_served, client, path), f"use of {path.rpartition('/')[2]}")
+
+    def _apply(self, client: httpx.Client, path: str, wanted: Mapping[str, Any]) -> None:
+        answer = client.patch(
+            path,
+            params={"fieldManager": FIELD_MANAGER, "force": "true"},
+            headers={"Content-Type": "application/apply-patch+yaml"},
+            json=dict(wanted),
+        )
+        if answer.is_error:
+            refusal = f"refused: {answer.json().get('message', answer.text)}"
+            raise ProblemsError([Problem(str(self.kubeconfig), wanted["metadata"]["name"], refusal)])
 
     def _start_components(self) -> None:
         # Of one that runs in part only, the rest has nothing to work with.
         self._stop_components()
         credentials = Credentials(self.data_dir / "credentials")
         (self.data_dir / "logs").mkdir(exist_ok=True)
-        ports, _ = self._state()
+        ports = {name: port for name, port in self._state()[0].items() if name in PORTS}
         for _attempt in range(3):
             # The ports of the last time, so that a kubeconfig in a stack stays valid; others where they are taken.
-            ports = ports if ports and all(map(_is_free, ports.values())) else _free_ports()
+            ports = {**_free_ports(), **ports} if all(map(_is_free, ports.values())) else _free_ports()
             place = Place(self.data_dir, credentials, ports)
             for user in USERS:
                 write_private(place.kubeconfig(user), credentials.kubeconfig(user, place.server))
@@ -214,6 +234,14 @@ class ControlPlane:
             for component in COMPONENTS:
                 if component.needs_server:
                     self._start_component(component, place)
+            # Controllers end where they do not find the kinds they work on.
+            self.add_crds(crds.definitions())
+            for controller in CONTROLLERS:
+                self._start_component(controller.component, place)
+            for controller in CONTROLLERS:
+                self._wait_until(partial(controller.serves, place), f"answer of {controller.component.name}'s webhooks")
+                for path, configuration in controller.webhook_configurations(place).items():
+                    self._apply(client, path, configuration)
             # Made by the controller manager; before it is there no pod is admitted.
             account = "/api/v1/namespaces/default/serviceaccounts/default"
             self._wait_until(lambda: _answers(client, account), "kube-controller-manager's first work")
@@ -248,16 +276,20 @@ class ControlPlane:
         for name, process in processes.items():
             if not process.is_running():
                 log = self.data_dir / "logs" / f"{name}.log"
-                lines = log.read_text(errors="replace").splitlines()
-                last = "\n    ".join(line[:400] for line in lines[-8:]) or "it said nothing"
-                problem = Problem(
-                    "local control plane",
-                    name,
-                    f"ended by itself. Its last lines:\n    {last}",
-                    f"the whole log: {log}",
-                )
-                taken = any("address already in use" in line for line in lines)
-                raise (_PortTakenError if taken else ProblemsError)([problem])
+                taken = "address already in use" in log.read_text(errors="replace")
+                raise (_PortTakenError if taken else ProblemsError)([self._death(name)])
+
+    def deaths(self) -> list[Problem]:
+        """Every component that was started and ended by itself, with the last lines that it wrote."""
+        _, processes = self._state()
+        return [self._death(name) for name, process in processes.items() if not process.is_running()]
+
+    def _death(self, name: str) -> Problem:
+        log = self.data_dir / "logs" / f"{name}.log"
+        lines = log.read_text(errors="replace").splitlines()
+        last = "\n    ".join(line[:400] for line in lines[-8:]) or "it said nothing"
+        said = f"ended by itself. Its last lines:\n    {last}"
+        return Problem("local control plane", name, said, f"the whole log: {log}")
 
     def _stop_components(self) -> None:
         ports, processes = self._state()
@@ -331,6 +363,10 @@ def _answers(client: httpx.Client, path: str) -> bool:
         return client.get(path, timeout=1.0).is_success
     except httpx.TransportError:
         return False
+
+
+def _is_served(client: httpx.Client, path: str) -> bool:
+    return crds.is_established(client.get(path).raise_for_status().json())
 
 
 def _ready_nodes(client: httpx.Client) -> set[str]:

@@ -24,6 +24,8 @@ USERS = {
     "controller-manager": ("system:kube-controller-manager", ""),
     "scheduler": ("system:kube-scheduler", ""),
     "kwok": ("kwok", "system:masters"),
+    "lws": ("lws-controller-manager", "system:masters"),
+    "jobset": ("jobset-controller-manager", "system:masters"),
 }
 VALID = datetime.timedelta(days=3650)
 
@@ -51,6 +53,12 @@ class Credentials:
         # Written last: where it is, everything is.
         if not self.tokens.exists():
             self._make()
+        self._add_new_users()
+
+    @property
+    def authority_bundle(self) -> str:
+        """The authority's certificate as Kubernetes objects carry it: PEM in base64."""
+        return base64.b64encode(self.authority.read_bytes()).decode()
 
     def token(self, name: str) -> str:
         """The bearer token of a key of USERS."""
@@ -62,7 +70,6 @@ class Credentials:
         """A kubeconfig for `server` (URL) with the token of a key of USERS; its only context is CONTEXT."""
         import yaml
 
-        authority = base64.b64encode(self.authority.read_bytes()).decode()
         return str(
             yaml.safe_dump(
                 {
@@ -71,7 +78,10 @@ class Credentials:
                     "current-context": CONTEXT,
                     "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": name}}],
                     "clusters": [
-                        {"name": CONTEXT, "cluster": {"server": server, "certificate-authority-data": authority}}
+                        {
+                            "name": CONTEXT,
+                            "cluster": {"server": server, "certificate-authority-data": self.authority_bundle},
+                        }
                     ],
                     "users": [{"name": name, "user": {"token": self.token(name)}}],
                 }
@@ -91,8 +101,16 @@ class Credentials:
         write_private(self.service_accounts_key, _pem_key(ec.generate_private_key(ec.SECP256R1())))
         write_private(self.authority, _pem_certificate(authority))
         write_private(self.server, _pem_certificate(server))
-        lines = (f'{secrets.token_urlsafe(32)},{user},{name},"{groups}"' for name, (user, groups) in USERS.items())
-        write_private(self.tokens, "\n".join(lines) + "\n")
+        write_private(self.tokens, "")
+
+    def _add_new_users(self) -> None:
+        """A token for each of USERS that has none: all of them at first, later those of a newer version of ome-iac."""
+        lines = self.tokens.read_text().splitlines()
+        known = {line.split(",")[1] for line in lines}
+        new = [(name, user, groups) for name, (user, groups) in USERS.items() if user not in known]
+        if new:
+            lines += [f'{secrets.token_urlsafe(32)},{user},{name},"{groups}"' for name, user, groups in new]
+            write_private(self.tokens, "\n".join(lines) + "\n")
 
 
 def _authority_certificate(key: EllipticCurvePrivateKey) -> Certificate:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
@@ -144,15 +145,31 @@ def put_in_place(folder: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def go_problem(tool: GoTool) -> Problem | None:
-    """Why this machine's Go cannot build the tool, or None when it can."""
+class Pinned(Protocol):
+    """What is had with Go in the version that the go.mod in the folder `module` requires."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def module(self) -> str:
+        """The folder below `tools/`."""
+
+    @property
+    def version(self) -> str:
+        """Without its leading "v"."""
+
+
+def go_problem(tool: Pinned) -> Problem | None:
+    """Why this machine's Go cannot build or fetch the tool, or None when it can."""
     wanted = re.search(r"^go\s+(\d+)\.(\d+)", (module_folder(tool.module) / "go.mod").read_text(), re.MULTILINE)
     assert wanted is not None, "every go.mod has a go directive"
     need = (int(wanted[1]), int(wanted[2]))
     remedy = f"install Go {need[0]}.{need[1]} or newer and put it on PATH"
     go = shutil.which("go")
     if go is None:
-        return Problem("", "go", f"not found, and it is needed to build {tool.name} {tool.version}", remedy)
+        return Problem("", "go", f"not found, and it is needed for {tool.name} {tool.version}", remedy)
     # GOTOOLCHAIN=local: an older Go would otherwise fetch a whole newer one, unasked and unseen.
     environment = {**os.environ, "GOTOOLCHAIN": "local"}
     answer = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, env=environment, check=False)
@@ -160,7 +177,7 @@ def go_problem(tool: GoTool) -> Problem | None:
     if found is None:
         return Problem(go, "", f"does not tell its version: {(answer.stderr or answer.stdout).strip()}", remedy)
     if (int(found[1]), int(found[2])) < need:
-        return Problem(go, "", f"is {answer.stdout.strip()}, too old to build {tool.name} {tool.version}", remedy)
+        return Problem(go, "", f"is {answer.stdout.strip()}, too old for {tool.name} {tool.version}", remedy)
     return None
 
 

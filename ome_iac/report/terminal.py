@@ -120,8 +120,9 @@ def _serves(service: ServicePlan, role: RolePlan) -> str:
     if ledger.concurrency is not None and ledger.kv_tokens is not None:
         held = int(ledger.concurrency)
         parts.append(f"{ledger.kv_tokens:,} KV tokens, {_count(held, 'request')} at full length a replica")
-    if service.milliseconds_per_token_bound is not None:
-        parts.append(f">= {service.milliseconds_per_token_bound:.1f} ms/token (bandwidth bound)")
+    if service.speed and service.speed.time_per_output_token_ms is not None:
+        sign = ">= " if service.speed.is_bound else ""
+        parts.append(f"{sign}{service.speed.time_per_output_token_ms:.1f} ms/token ({service.speed.source})")
     return ", ".join(parts)
 
 

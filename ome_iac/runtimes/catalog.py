@@ -1,4 +1,4 @@
-"""What a released engine supports, as `tools/refresh_catalog.py` read it from the wheel."""
+"""What a released engine supports, as `tools/refresh_catalog.py` read it from the wheel, or as its docs say."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ class Catalog(BaseModel):
     image: str
     architectures: dict[Task, frozenset[str]]
     flags: frozenset[str]
+    environment: frozenset[str] = frozenset()
+    """Environment variables that configure it, where it is not configured by flags."""
+    source: str | None = None
+    """The docs that a catalogue written by hand is from; None: read from the wheel, `make catalog-check` holds it."""
 
     @property
     def name(self) -> str:
@@ -51,3 +55,13 @@ def catalogs() -> tuple[Catalog, ...]:
 def newest(engine: str) -> Catalog:
     """The newest version of an engine in the catalogue."""
     return next(catalog for catalog in catalogs() if catalog.engine == engine)
+
+
+def nearest(name: str, wanted: Version) -> Catalog:
+    """The catalogue of the smallest difference in release numbers, the newer of two."""
+
+    def distance(catalog: Catalog) -> tuple[int, ...]:
+        ours, theirs = Version(catalog.version).release, wanted.release
+        return tuple(abs(a - b) for a, b in zip(ours, theirs, strict=False))
+
+    return min((catalog for catalog in catalogs() if catalog.engine == name), key=distance)

@@ -4,6 +4,7 @@ vLLM hands out blocks whose ids all layers share: layers are put into groups of 
 same bytes per block, and a request takes blocks for each group (vllm/v1/core/kv_cache_utils.py in 0.19.0,
 kv_cache_planning.py in 0.33.0: the same rules but for what sliding layers hold while a batch is in flight). SGLang
 keeps one pool of tokens for full layers and one, a fifth smaller, for sliding layers (pool_configurator.py, 0.5.23).
+Of engines whose pools were not read, the larger need is taken: everything is kept.
 """
 
 from __future__ import annotations
@@ -111,6 +112,22 @@ def sglang_layouts(model: ModelMetadata, stages: Sequence[range], tensor: int, e
             state += held * -(-(group.state_bytes or 0) // tensor)
         cell = full + (int(SLIDING_SHARE * sliding) if full else sliding)
         layouts.append(Layout(cell, (Table(tokens_per_block=1),), state) if cell or state else NOTHING)
+    return tuple(layouts)
+
+
+def whole_layouts(
+    model: ModelMetadata, stages: Sequence[range], tensor: int, element: int, tokens_per_block: int
+) -> tuple[Layout, ...]:
+    """One layout per stage of one pool that keeps every token of every layer, windows or not; states beside it."""
+    layouts = []
+    for stage in stages:
+        token = state = 0
+        for group in model.attention:
+            held = _on(group.layer_indices, stage)
+            token += held * elements_per_token(group, tensor) * element
+            state += held * -(-(group.state_bytes or 0) // tensor)
+        block, tables = token * tokens_per_block, (Table(tokens_per_block),)
+        layouts.append(Layout(block, tables, state) if block or state else NOTHING)
     return tuple(layouts)
 
 

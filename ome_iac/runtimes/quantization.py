@@ -1,7 +1,8 @@
 """Which stored quantizations an engine runs on which GPUs, and what it can quantize while loading.
 
-Compute capabilities are what each method's `get_min_capability` says in the released source, times ten as there; a
-method that a GPU computes only by unpacking (Marlin) counts as supported.
+For vLLM and SGLang compute capabilities are what each method's `get_min_capability` says in the released source, times
+ten as there; a method that a GPU computes only by unpacking (Marlin) counts as supported. For the others they are what
+the project's docs say.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class Method:
     """LLVM targets."""
     until: str | None = None
     """The first version without it, as far as read."""
+    beyond: int | None = None
+    """The first compute capability, times ten, that has no kernels for it any more."""
 
 
 CDNA = ("gfx942", "gfx950")
@@ -61,6 +64,28 @@ SGLANG: Mapping[str, Method] = {
     "gguf": Method(60),
 }
 
+TENSORRT_LLM: Mapping[str, Method] = {
+    "fp8": Method(89),
+    "fbgemm_fp8": Method(90, beyond=100),
+    "modelopt": Method(80, beyond=100),
+    "awq": Method(80, beyond=100),
+    "gptq": Method(80, beyond=100),
+    "nvfp4": Method(100),
+    "mxfp4": Method(100),
+}
+"""Hardware support matrix of features/quantization.md (1.2); `modelopt` is its INT4 AWQ."""
+
+TGI: Mapping[str, Method] = {
+    "fp8": Method(80, CDNA),
+    "fbgemm_fp8": Method(80, CDNA),
+    "compressed-tensors": Method(80),
+    "awq": Method(80, CDNA),
+    "gptq": Method(75, CDNA),
+    "eetq": Method(75),
+    "bitsandbytes": Method(75),
+}
+"""Methods of launcher.md (3.3). Capabilities are assumed: Marlin needs 8.0, the others what the image is built for."""
+
 
 def unknown_method(name: str, version: Version, methods: Mapping[str, Method], model: ModelMetadata) -> tuple[str, ...]:
     """Why the engine cannot read the stored weights on any GPU; empty if it can."""
@@ -68,6 +93,8 @@ def unknown_method(name: str, version: Version, methods: Mapping[str, Method], m
     if stored is None:
         return ()
     method = methods.get(stored.method)
+    if not methods:
+        return (f"{name} runs plain weights only, these are {stored.method}",)
     if method is None:
         return (f"{name} has no {stored.method} quantization; it has {', '.join(sorted(methods))}",)
     if method.until and version >= Version(method.until):
@@ -87,6 +114,8 @@ def unsuited_gpu(name: str, methods: Mapping[str, Method], model: ModelMetadata,
     needed = Version(f"{method.nvidia // 10}.{method.nvidia % 10}")
     if capability < needed:
         return (f"{stored.method} in {name} needs compute capability {needed}, {gpu.name} has {capability}",)
+    if method.beyond and capability >= Version(f"{method.beyond // 10}.{method.beyond % 10}"):
+        return (f"{name} has no {stored.method} for compute capability {capability} ({gpu.name})",)
     return ()
 
 

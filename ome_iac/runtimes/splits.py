@@ -94,6 +94,11 @@ def extra_last(layers: int, stages: int) -> tuple[range, ...]:
     return _ranges(sizes)
 
 
+def extra_first(layers: int, stages: int) -> tuple[range, ...]:
+    """TensorRT-LLM's division (`Mapping.pp_layers`, by torch.tensor_split): what does not divide goes first."""
+    return _ranges([layers // stages + (stage < layers % stages) for stage in range(stages)])
+
+
 def _ranges(sizes: list[int]) -> tuple[range, ...]:
     ends = [sum(sizes[: index + 1]) for index in range(len(sizes))]
     return tuple(range(end - size, end) for end, size in zip(ends, sizes, strict=True))

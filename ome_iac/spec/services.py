@@ -11,6 +11,7 @@ from ome_iac.spec.components import (
     EngineComponent,
     KedaConfig,
     Plain,
+    PodFields,
     RouterComponent,
 )
 from ome_iac.spec.document import OME, Document, Part
@@ -107,18 +108,26 @@ class InferenceService(Document):
 
 HONOURED: dict[str, set[str]] = {
     "model": {"name", "kind", "apiGroup"},
-    "runtime": {"name", "apiGroup"},
+    "runtime": {"name", "kind", "apiGroup"},
     "engine": {
         *("minReplicas", "maxReplicas", "labels", "annotations"),
         *("scaleMetric", "scaleTarget", "kedaConfig", "containerConcurrency"),
+        *("runner", "leader", "worker"),
+        *(field.alias or name for name, field in PodFields.model_fields.items()),
     },
+    "decoder": {"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget", "kedaConfig"},
+    "router": {"minReplicas", "maxReplicas", "config"},
     "kedaConfig": {field.alias or name for name, field in KedaConfig.model_fields.items()},
-    "intent": {"contextLength", "concurrency", "objective", "pattern"},
+    "intent": {field.alias or name for name, field in Intent.model_fields.items()},
 }
 """Of a service's fields, those that the planner acts on."""
 
-HONOURED_ANNOTATIONS = {"ome.io/deploymentMode", "ome.io/autoscalerClass"}
-"""Of OME's annotations, each of which changes what OME does."""
+HONOURED_ANNOTATIONS = {
+    "ome.io/deploymentMode": {"RawDeployment", "Serverless", "MultiNode", "MultiNodeRayVLLM", "PDDisaggregated"},
+    "ome.io/autoscalerClass": {"hpa", "keda", "external"},
+}
+"""Of OME's annotations, each of which changes what OME does, those with these values; how many nodes a replica takes is
+decided by what fits, whatever the mode says."""
 
 
 def unsupported(service: InferenceService) -> list[str]:
@@ -129,7 +138,11 @@ def unsupported(service: InferenceService) -> list[str]:
             paths.append(f"spec.{field}")
         else:
             paths.extend(f"spec.{field}.{key}" for key in value if key not in HONOURED[field])
-    domains = {key: key.partition("/")[0] for key in service.metadata.annotations if key not in HONOURED_ANNOTATIONS}
+    domains = {
+        key: key.partition("/")[0]
+        for key, value in service.metadata.annotations.items()
+        if value not in HONOURED_ANNOTATIONS.get(key, ())
+    }
     paths.extend(
         f"metadata.annotations.{key}"
         for key, domain in domains.items()

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from ome_iac.problems import Problem, did_you_mean
 from ome_iac.spec.accelerators import AcceleratorClass
+from ome_iac.spec.capacity import CapacityReservation, DedicatedAICluster
 from ome_iac.spec.document import Document
 from ome_iac.spec.infrastructure import Cluster, Namespace, NodePool
 from ome_iac.spec.models import BaseModel, ClusterBaseModel, ModelDocument
@@ -19,6 +20,7 @@ from ome_iac.spec.platform import Platform
 from ome_iac.spec.routes import ExternalService, TrafficSplit
 from ome_iac.spec.runtimes import ClusterServingRuntime, RuntimeDocument, ServingRuntime
 from ome_iac.spec.services import InferenceService
+from ome_iac.spec.tenancy import Tenant
 from ome_iac.spec.yaml_documents import RawDocument
 
 KINDS: dict[str, type[Document]] = {
@@ -34,6 +36,9 @@ KINDS: dict[str, type[Document]] = {
         NodePool,
         Namespace,
         Platform,
+        CapacityReservation,
+        DedicatedAICluster,
+        Tenant,
         TrafficSplit,
         ExternalService,
     )
@@ -164,7 +169,7 @@ def _models_in(annotation: Any) -> list[type[pydantic.BaseModel]]:
 
 
 def _tag_of(model: type[pydantic.BaseModel]) -> str | None:
-    field = model.model_fields.get("mode")
+    field = model.model_fields.get("mode") or model.model_fields.get("backend")
     return get_args(field.annotation)[0] if field else None
 
 

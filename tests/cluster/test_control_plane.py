@@ -6,7 +6,6 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,38 +18,11 @@ from ome_iac.rehearsal.components import COMPONENTS
 from ome_iac.rehearsal.control_plane import ControlPlane
 from ome_iac.rehearsal.nodes import make_nodes
 from ome_iac.rehearsal.processes import ProcessId, process_id
+from tests.cluster.waiting import pods_by_phase, refusals, wait_until
 
 pytestmark = pytest.mark.cluster
 
 H100 = make_nodes("h100", shape="BM.GPU.H100.8", count=1, cpu=224, memory_gib=2048, gpus=8)
-
-
-def wait_until(condition: Callable[[], bool], plane: ControlPlane) -> None:
-    while not condition():
-        assert plane.status().running
-        time.sleep(0.05)
-
-
-def remove_nodes(client: httpx.Client) -> None:
-    client.delete("/api/v1/nodes").raise_for_status()
-
-
-@pytest.fixture
-def client(control_plane: ControlPlane) -> Iterator[httpx.Client]:
-    with control_plane.client() as opened:
-        yield opened
-        remove_nodes(opened)
-
-
-@pytest.fixture
-def namespace(client: httpx.Client, control_plane: ControlPlane) -> Iterator[str]:
-    body = {"metadata": {"generateName": "test-"}}
-    name: str = client.post("/api/v1/namespaces", json=body).raise_for_status().json()["metadata"]["name"]
-    account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
-    wait_until(lambda: client.get(account).is_success, control_plane)
-    yield name
-    client.delete(f"/api/v1/namespaces/{name}").raise_for_status()
-    wait_until(lambda: not pods_by_phase(client, name), control_plane)
 
 
 def pod_spec(gpus: int) -> dict[str, Any]:
@@ -61,17 +33,6 @@ def pod_spec(gpus: int) -> dict[str, Any]:
         "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
         "terminationGracePeriodSeconds": 0,
     }
-
-
-def pods_by_phase(client: httpx.Client, namespace: str) -> dict[str, list[dict[str, Any]]]:
-    phases: dict[str, list[dict[str, Any]]] = {}
-    for pod in client.get(f"/api/v1/namespaces/{namespace}/pods").raise_for_status().json()["items"]:
-        phases.setdefault(pod["status"]["phase"], []).append(pod)
-    return phases
-
-
-def refusals(pod: dict[str, Any]) -> str:
-    return " ".join(condition.get("message", "") for condition in pod["status"].get("conditions", []))
 
 
 def test_only_as_many_pods_run_as_there_are_gpus(
@@ -211,9 +172,15 @@ def test_a_life(tmp_path: Path) -> None:
 
         # What is left of one that lost a component is replaced as a whole.
         processes = processes_of(plane)
-        os.kill(processes["kwok"].number, signal.SIGKILL)
-        assert processes["kwok"].wait(60)
+        assert plane.deaths() == []
+        os.kill(processes["lws"].number, signal.SIGKILL)
+        assert processes["lws"].wait(60)
         assert not plane.status().running
+        (death,) = plane.deaths()
+        assert death.path == "lws"
+        assert "ended by itself" in death.what
+        assert "it said nothing" not in death.what
+        assert str(plane.data_dir / "logs" / "lws.log") in death.remedy
         assert plane.start().running
         assert not any(process.is_running() for process in processes.values())
         plane.delete()

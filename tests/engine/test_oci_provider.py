@@ -45,7 +45,7 @@ def pool(size: Any = 2, cluster: Any = "ocid1.cluster.a", **more: Any) -> oci.co
 
 
 def test_a_stack_lives_from_preview_to_destroy(stack: Deployment) -> None:
-    def program(size: int = 2, compute_cluster: str = "first") -> Callable[[], None]:
+    def program(size: int = 2, compute_cluster: str = "ocid1.computecluster.first") -> Callable[[], None]:
         def build() -> None:
             network = oci.core.Vcn("net", compartment_id="ocid1.compartment.a", cidr_blocks=["10.0.0.0/16"])
             cluster = oci.containerengine.Cluster(
@@ -81,11 +81,11 @@ def test_a_stack_lives_from_preview_to_destroy(stack: Deployment) -> None:
     assert stack.up(program(3)).outputs["pool"] == made.outputs["pool"]
     assert records(stack)["pool"].inputs["nodeConfigDetails"]["size"] == 3
 
-    planned = stack.preview(program(3, "second"))
+    planned = stack.preview(program(3, "ocid1.computecluster.second"))
     assert planned.changes["replace"] == 1
     (diff,) = (planned.steps["pool"].detailed_diff or {}).items()
     assert (diff[0], diff[1].diff_kind.value) == ("nodeConfigDetails.computeClusterId", "update-replace")
-    replaced = stack.up(program(3, "second"))
+    replaced = stack.up(program(3, "ocid1.computecluster.second"))
     assert replaced.outputs["pool"] != made.outputs["pool"]
     assert records(stack)["pool"].id == replaced.outputs["pool"]
 
@@ -130,7 +130,11 @@ def test_a_targeted_replacement_is_another_resource(stack: Deployment) -> None:
         (lambda: pool(size=2.5), ["nodeConfigDetails.size: must be an integer, not the number 2.5"]),
         (
             lambda: oci.containerengine.NodePool(
-                "p", cluster_id="c", compartment_id="c", node_shape="s", node_config_details={"size": 1}
+                "p",
+                cluster_id="ocid1.cluster.a",
+                compartment_id="ocid1.compartment.a",
+                node_shape="s",
+                node_config_details={"size": 1},
             ),
             ['"placementConfigs" is missing: NodePoolNodeConfigDetails requires it'],
         ),
@@ -156,7 +160,7 @@ def test_drift_deletion_and_import(stack: Deployment) -> None:
             oci.core.ComputeCluster(
                 "rdma",
                 availability_domain="AD-1",
-                compartment_id="c",
+                compartment_id="ocid1.compartment.a",
                 display_name="rdma",
                 opts=pulumi.ResourceOptions(import_=import_id),
             )
@@ -192,8 +196,8 @@ def test_secrets_are_neither_in_the_state_nor_on_disk(stack: Deployment) -> None
         def build() -> None:
             made = oci.containerengine.NodePool(
                 "pool",
-                cluster_id="c",
-                compartment_id="c",
+                cluster_id="ocid1.cluster.a",
+                compartment_id="ocid1.compartment.a",
                 node_shape="s",
                 node_config_details=details(size),
                 ssh_public_key=pulumi.Output.secret("hidden-key"),
@@ -231,7 +235,7 @@ def test_the_lookups_that_programs_begin_with(stack: Deployment) -> None:
 
 def test_other_lookups_are_refused_by_name(stack: Deployment) -> None:
     with pytest.raises(EngineError, match=r"getImages.* is not rehearsed"):
-        stack.preview(lambda: oci.core.get_images(compartment_id="c") and None)
+        stack.preview(lambda: oci.core.get_images(compartment_id="ocid1.compartment.a") and None)
 
 
 def test_faults_strike_as_often_as_they_are_told(tmp_path: Path, engine: Engine) -> None:
@@ -242,7 +246,7 @@ def test_faults_strike_as_often_as_they_are_told(tmp_path: Path, engine: Engine)
 
     def program(size: int = 1) -> Callable[[], None]:
         def build() -> None:
-            oci.core.ComputeCluster("rdma", availability_domain="AD-1", compartment_id="c")
+            oci.core.ComputeCluster("rdma", availability_domain="AD-1", compartment_id="ocid1.compartment.a")
             pool(size)
 
         return build

@@ -60,11 +60,11 @@ def test_a_group_is_whole_in_one_block_on_the_fabric() -> None:
     group = objects["LeaderWorkerSet"]
     spec = group["spec"]["leaderWorkerTemplate"]
     assert spec["size"] == 2
-    assert group["metadata"]["annotations"] == {
-        "leaderworkerset.sigs.k8s.io/exclusive-topology": "oci.oraclecloud.com/rdma.local_block_id"
-    }
     for template in (spec["leaderTemplate"], spec["workerTemplate"]):
         [container] = template["spec"]["containers"]
+        [near] = template["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert near["topologyKey"] == "oci.oraclecloud.com/rdma.local_block_id"
+        assert near["matchLabelKeys"] == ["leaderworkerset.sigs.k8s.io/group-index"]
         assert container["resources"]["limits"]["nvidia.com/gpu"] == "8"
         assert container["resources"]["limits"]["nvidia.com/rdma-vf"] == "16"
         assert template["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"] == ",".join(["default/rdma-vf"] * 16)
@@ -87,6 +87,7 @@ def test_with_a_queue_kueue_places_the_group_and_nobody_else() -> None:
     assert "annotations" not in group["metadata"]
     for template in ("leaderTemplate", "workerTemplate"):
         annotations = group["spec"]["leaderWorkerTemplate"][template]["metadata"]["annotations"]
+        assert "affinity" not in group["spec"]["leaderWorkerTemplate"][template]["spec"]
         assert annotations["kueue.x-k8s.io/podset-required-topology"] == "oci.oraclecloud.com/rdma.local_block_id"
 
 

@@ -109,10 +109,10 @@ def test_a_folder_outside_any_project_is_said(tmp_path_factory: pytest.TempPathF
 
 
 def test_a_field_of_omes_that_cannot_be_carried_out_is_never_ignored(project: Project) -> None:
-    chat = service("routed", "small", router={"minReplicas": 1}, engine={"canaryTrafficPercent": 10})
+    chat = service("routed", "small", router={"runner": {"name": "router"}}, engine={"canaryTrafficPercent": 10})
     write(project.stacks / "team", chat, file="more.yaml")
     text = problems_of(project)
-    assert "InferenceService/routed spec.router: is a field of OME's" in text
+    assert "InferenceService/routed spec.router.runner: is a field of OME's" in text
     assert "InferenceService/routed spec.engine.canaryTrafficPercent" in text
 
 

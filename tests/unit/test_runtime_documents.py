@@ -239,26 +239,18 @@ def test_what_a_service_sets_and_no_plan_honours_is_named(tmp_path: Path) -> Non
         kedaConfig={"enableKeda": True},
         intent={"contextLength": 4096},
     )
+    asked.metadata.annotations["ome.io/deploymentMode"] = "VirtualDeployment"
     assert unsupported(asked) == [
         "metadata.annotations.ome.io/deploymentMode",
         "spec.acceleratorSelector",
-        "spec.decoder",
-        "spec.engine.leader",
         "spec.engine.minAvailable",
-        "spec.engine.minReplicas",
-        "spec.engine.nodeSelector",
-        "spec.engine.scaleMetric",
-        "spec.engine.worker",
-        "spec.kedaConfig",
         "spec.model.fineTunedWeights",
-        "spec.router",
-        "spec.runtime.kind",
     ]
 
 
 def test_what_a_plan_honours_is_not_named(tmp_path: Path) -> None:
     asked = only_service(tmp_path, engine={"minReplicas": 2, "annotations": {"x": "y"}}, intent={"concurrency": 3})
-    assert unsupported(asked) == ["metadata.annotations.ome.io/deploymentMode"]
+    assert unsupported(asked) == []
 
 
 @pytest.mark.parametrize(

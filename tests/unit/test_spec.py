@@ -75,7 +75,8 @@ def test_documents_become_typed_objects(tmp_path: Path) -> None:
         ),
         (
             "  intent: {objective: nicest}\n",
-            f"{AT}:13 InferenceService/chat spec.intent.objective: must be 'cheapest', 'fewest-gpus' or 'fastest', not \"nicest\"",
+            f"{AT}:13 InferenceService/chat spec.intent.objective: "
+            "must be 'cheapest', 'fewest-gpus' or 'fastest', not \"nicest\"",
         ),
         (
             "  engine: {minReplicas: 3, maxReplicas: 2}\n",

@@ -7,10 +7,14 @@ from collections.abc import Iterable
 
 from ome_iac.hardware import shapes
 from ome_iac.planning.plan import Pattern, PoolPlan, RolePlan, ServicePlan
+from ome_iac.planning.runtime_choice import Runtimes
 from ome_iac.planning.serving.decisions import Controller, Route
 from ome_iac.planning.serving.fabric import fabric_of
+from ome_iac.planning.serving.handover import connected
 from ome_iac.planning.serving.routes import route_of
+from ome_iac.planning.serving.routing import clashes, router_of
 from ome_iac.planning.serving.scaling import Asked, scaling_of
+from ome_iac.planning.serving.written import pod_fields, written
 from ome_iac.problems import Problem, ProblemsError
 from ome_iac.runtimes.engines.groups import Executor, group_commands
 from ome_iac.spec.platform import Platform, PlatformSpec
@@ -29,20 +33,27 @@ def platform_of(stack: Stack) -> PlatformSpec:
 
 
 def carry_all(
-    stack: Stack, services: Iterable[ServicePlan], pools: dict[str, PoolPlan], problems: list[Problem]
+    stack: Stack,
+    services: Iterable[ServicePlan],
+    runtimes: Runtimes,
+    pools: dict[str, PoolPlan],
+    problems: list[Problem],
 ) -> list[ServicePlan]:
     """Every placed service, by namespace and name, with everything between and around its replicas decided."""
     platform = platform_of(stack)
     documents = {(document.namespace, document.name): document for document in stack.of(InferenceService)}
-    return [
-        _carry(documents[service.namespace, service.name], service, pools, platform, problems)
+    carried = [
+        _carry(documents[service.namespace, service.name], service, runtimes, pools, platform, problems)
         for service in sorted(services, key=lambda service: (service.namespace, service.name))
     ]
+    problems += (documents[key].problem("metadata.name", what, "another name") for key, what in clashes(carried))
+    return carried
 
 
 def _carry(
     document: InferenceService,
     service: ServicePlan,
+    runtimes: Runtimes,
     pools: dict[str, PoolPlan],
     platform: PlatformSpec,
     problems: list[Problem],
@@ -51,9 +62,13 @@ def _carry(
     executor: Executor = "ray" if document.metadata.annotations.get(DEPLOYMENT_MODE) == RAY else "mp"
     service = service.model_copy(update={"pattern": _pattern(document, service, platform, problems)})
     roles, notes = [], list(service.notes)
-    for role in service.roles:
+    for planned in service.roles:
+        role = _written(planned, service, document, runtimes)
         try:
             joined = _joined(role, pools[role.pool].shape, platform, executor) if role.nodes > 1 else role
+            if service.pattern == "prefill-decode" and not service.together:
+                shape = shapes()[pools[role.pool].shape]
+                joined = connected(joined, joined.fabric or fabric_of(shape, role.gpus_per_node, platform.rdma))
         except ProblemsError as error:
             problems += (document.problem("", item.what, item.remedy) for item in error.problems)
             continue
@@ -70,9 +85,18 @@ def _carry(
             "monitored": "prometheus-operator" in (platform.controllers or ()) or _measured(roles),
         }
     )
+    service, wrong = router_of(document, service, platform)
+    problems += wrong
     carried = service.model_copy(update={"route": route_of(service, platform)})
     problems += _missing(document, carried, platform)
     return carried
+
+
+def _written(role: RolePlan, service: ServicePlan, document: InferenceService, runtimes: Runtimes) -> RolePlan:
+    """The role with the pods of the runtime document that it runs, where it runs one."""
+    runtime = runtimes.document(service.namespace, role.runtime)
+    pods = written(runtime, document, service.volume, role.split.gpus) if runtime else None
+    return role.model_copy(update={"written": pods} if pods else {"pod": pod_fields(document)})
 
 
 def _asked(document: InferenceService, role: RolePlan) -> Asked:
@@ -112,6 +136,8 @@ def controllers_of(services: Iterable[ServicePlan], splits: Iterable[Route]) -> 
 
 def _joined(role: RolePlan, shape: str, platform: PlatformSpec, executor: Executor) -> RolePlan:
     fabric = fabric_of(shapes()[shape], role.gpus_per_node, platform.rdma)
+    if role.written:
+        return role.model_copy(update={"fabric": fabric, "queue": platform.queue})
     commands = group_commands(role.runtime.split()[0], role.command, role.split, role.nodes, executor)
     return role.model_copy(
         update={

@@ -52,6 +52,10 @@ class Router(Decision):
     configuration: str | None = Field(default=None, description="EndpointPickerConfig, YAML; None for sglang-router")
     sidecar_image: str | None = Field(default=None, description="of the proxy before each decode pod, where one is")
     sidecar_command: tuple[str, ...] = ()
+    target_port: int = Field(description="of the pods behind it")
+    startup_seconds: int = Field(description="how long it may wait for the first of them")
+    tokenizer_image: str | None = Field(default=None, description="of the tokenizer beside a picker that counts tokens")
+    tokenizer_command: tuple[str, ...] = ()
 
 
 class Trigger(Decision):

@@ -1,4 +1,4 @@
-"""The `oci` package, rehearsed: resources checked against the SDK's own schema and kept on disk.
+"""The `oci` package, rehearsed: resources checked against the SDK's own schema and OCI's rules, and kept on disk.
 
 OCIDs are a digest of the resource's URN and of the OCIDs that the state already had for it: the same program gives
 the same ones, an interrupted `up` finds what it made, and a replacement is another resource.
@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from ome_iac.rehearsal.providers import oci_schema, oci_validation
+from ome_iac.rehearsal.providers import oci_facts, oci_lookups, oci_rules, oci_schema, oci_validation
 from ome_iac.rehearsal.providers.diffing import changes
+from ome_iac.rehearsal.providers.oci_errors import ERRORS
 from ome_iac.rehearsal.providers.oci_records import Record, Records
+from ome_iac.rehearsal.providers.oci_region import Region, is_bounded, room_problems
 from ome_iac.rehearsal.providers.package import (
     Connection,
     Difference,
@@ -37,13 +40,15 @@ _ACTIVE_IN_CORE: Final = {"ComputeCapacityReservation", "ComputeCluster", "Compu
 
 
 class OciPackage(Package):
-    """Every resource type that the installed SDK has."""
+    """Every resource type that the installed SDK has, in the region that `Region.load` finds beside the records."""
 
     name = "oci"
 
     def __init__(self, records: Records) -> None:
         self.version = importlib.metadata.version("pulumi_oci")
         self._records = records
+        self._region = Region.load(records.root.parent.parent / "region.yaml")
+        self._making = threading.Lock()
 
     def check(
         self, connection: Connection, resource: Resource, old: Properties, new: Properties, naming: Naming | None
@@ -51,9 +56,13 @@ class OciPackage(Package):
         """The inputs, and what the SDK's schema says against them."""
         inputs = without_nulls(new)
         try:
-            return inputs, oci_validation.problems(oci_schema.resource(resource.type), inputs)
+            failures = oci_validation.problems(oci_schema.resource(resource.type), inputs)
         except oci_schema.UnknownTypeError:
             return inputs, [Failure((), f"{resource.type} is no resource type of pulumi_oci {self.version}")]
+        return inputs, failures or [
+            *oci_facts.problems(resource.type, inputs),
+            *oci_rules.problems(resource.type, old, inputs, self._region),
+        ]
 
     def diff(
         self, connection: Connection, resource: Resource, resource_id: str, old: Properties, new: Properties
@@ -73,14 +82,29 @@ class OciPackage(Package):
             hidden = dict.fromkeys(_computed(schema, resource, "", "", {}), UNKNOWN)
             return Existing("", {**hidden, **inputs}, inputs)
         known = sorted(connection.ids_in_state(resource.urn))
-        resource_id = _ocid(schema, _region(connection), resource.urn, known)
-        earlier = self._records.read(resource_id, {})
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        created = earlier.time_created if earlier else now
-        computed = _computed(schema, resource, resource_id, created, inputs)
-        record = Record(resource_id, resource.type, resource.urn, created, inputs, computed)
-        self._records.write(record)
+        resource_id = _ocid(schema, region_name(connection), resource.urn, known)
+        with self._making:
+            self._admit(resource, resource_id, inputs)
+            earlier = self._records.read(resource_id, {})
+            now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            created = earlier.time_created if earlier else now
+            computed = _computed(schema, resource, resource_id, created, inputs)
+            record = Record(resource_id, resource.type, resource.urn, created, inputs, computed)
+            self._records.write(record)
         return Existing(resource_id, _outputs(record, inputs), inputs)
+
+    def _admit(self, resource: Resource, resource_id: str, inputs: Properties) -> None:
+        """Refuses what names a resource that is gone, and what finds no room beside the others."""
+        for named in oci_facts.names(resource.type, inputs):
+            if oci_facts.made_here(named.id) and self._records.read(named.id, {}) is None:
+                raise ERRORS["not-found"].raised(f"{named.id} is there no more")
+        if not (is_bounded(self._region, resource.type) or resource.type in oci_rules.BESIDE_OTHERS):
+            return
+        others = {record.id: record for record in self._records if record.id != resource_id}
+        for problem in room_problems(self._region, resource.type, inputs, others):
+            raise problem
+        for problem in oci_rules.conflicts(resource.type, inputs, others):
+            raise problem
 
     def read(
         self, connection: Connection, resource: Resource, resource_id: str, inputs: Properties, outputs: Properties
@@ -91,7 +115,16 @@ class OciPackage(Package):
             return None
         if record.type != resource.type:
             raise ProviderError(f"{resource_id} is a {record.type}, not a {resource.type}")
-        return Existing(resource_id, _outputs(record, inputs), record.inputs)
+        alive = {**record.inputs, **self._added_tags(connection, record)}
+        return Existing(resource_id, {**_outputs(record, inputs), **alive}, alive)
+
+    def _added_tags(self, connection: Connection, record: Record) -> Properties:
+        """The defined tags, where the tenancy has added some that the provider was not told to ignore."""
+        ignored = _listed(plain(connection.config.get("ignoreDefinedTags")))
+        added = {key: value for key, value in self._region.tag_defaults.items() if key not in ignored}
+        if not added or "definedTags" not in oci_schema.resource(record.type).inputs:
+            return {}
+        return {"definedTags": {**(plain(record.inputs.get("definedTags")) or {}), **added}}
 
     def update(
         self,
@@ -106,44 +139,49 @@ class OciPackage(Package):
         kept = {name: value for name, value in current.outputs.items() if name not in current.inputs}
         if preview:
             return {**kept, **inputs}
-        record = self._records.read(current.id, inputs)
-        if record is None:
-            raise ProviderError(f"{current.id} no longer exists; refresh the stack to have it made again")
-        schema = oci_schema.resource(resource.type)
-        computed = _computed(schema, resource, record.id, record.time_created, inputs)
-        changed = Record(record.id, record.type, resource.urn, record.time_created, inputs, computed)
-        self._records.write(changed)
+        with self._making:
+            record = self._records.read(current.id, inputs)
+            if record is None:
+                raise ProviderError(f"{current.id} no longer exists; refresh the stack to have it made again")
+            self._admit(resource, current.id, inputs)
+            schema = oci_schema.resource(resource.type)
+            computed = _computed(schema, resource, record.id, record.time_created, inputs)
+            changed = Record(record.id, record.type, resource.urn, record.time_created, inputs, computed)
+            self._records.write(changed)
         return _outputs(changed, inputs)
 
     def delete(self, connection: Connection, resource: Resource, current: Existing, timeout: float) -> None:
-        """Removes the record."""
-        self._records.remove(current.id)
+        """Removes the record, and those of what cannot live without it; refuses while another still needs it."""
+        with self._making:
+            self._remove(current.id)
+
+    def _remove(self, resource_id: str) -> None:
+        following = []
+        for record in self._records:
+            for named in oci_facts.names(record.type, record.inputs):
+                if named.id != resource_id or record.id == resource_id or named.reference.then == "stay":
+                    continue
+                if named.reference.then == "refuse":
+                    raise ERRORS["conflict"].raised(f"{resource_id} is still used by {record.id}")
+                following.append(record.id)
+        for other in following:
+            self._remove(other)
+        self._records.remove(resource_id)
 
     def invoke(self, connection: Connection, token: str, arguments: Properties) -> Mapping[str, Value]:
         """The lookups that programs begin with."""
-        region = _region(connection)
-        compartment = plain(arguments.get("compartmentId"))
-        if token == "oci:Identity/getAvailabilityDomains:getAvailabilityDomains":
-            domains = [
-                {
-                    "compartmentId": compartment,
-                    "id": f"ocid1.availabilitydomain.oc1..{_digest(region, str(number))}",
-                    "name": f"Rhrs:{region.upper()}-AD-{number}",
-                }
-                for number in (1, 2, 3)
-            ]
-            return {"availabilityDomains": domains, "compartmentId": compartment, "id": _digest(token, region)}
-        if token == "oci:ObjectStorage/getNamespace:getNamespace":
-            return {"namespace": "rehearsal", "compartmentId": compartment, "id": _digest(token)}
-        raise ProviderError(
-            f"{token} is not rehearsed: only getAvailabilityDomains and getNamespace are; "
-            "give the program what it looks up as configuration"
-        )
+        return oci_lookups.answer(token, plain(arguments), self._region, region_name(connection))
 
 
 def _outputs(record: Record, inputs: Properties) -> Properties:
     outputs: Properties = mark_secrets({**record.computed, **record.inputs}, inputs)
     return outputs
+
+
+def _listed(value: Value) -> list[str]:
+    """A provider's list, which comes as JSON text."""
+    found = json.loads(value) if isinstance(value, str) and value else value
+    return found if isinstance(found, list) else []
 
 
 def _computed(
@@ -166,7 +204,10 @@ def _computed(
         elif name.endswith("Id") and name.startswith("default") and name not in schema.inputs:
             computed[name] = f"ocid1.{name.removesuffix('Id').lower()}.oc1..{_digest(resource_id, name)}"
     if schema.token == "oci:ContainerEngine/cluster:Cluster":
-        computed["endpoints"] = [{"kubernetes": "", "privateEndpoint": "10.0.0.10:6443", "publicEndpoint": ""}]
+        public = (plain(inputs).get("endpointConfig") or {}).get("isPublicIpEnabled")
+        endpoint = "192.0.2.10:6443" if public else ""
+        computed["endpoints"] = [{"kubernetes": "", "privateEndpoint": "10.0.0.10:6443", "publicEndpoint": endpoint}]
+        computed["openIdConnectDiscoveryEndpoint"] = f"https://oidc.invalid/{_digest(resource_id)[:16]}"
     return computed
 
 
@@ -185,5 +226,6 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:60]
 
 
-def _region(connection: Connection) -> str:
+def region_name(connection: Connection) -> str:
+    """The region that a provider was given."""
     return str(plain(connection.config.get("region")) or _DEFAULT_REGION)

@@ -37,7 +37,7 @@ class Records:
     """The resources below a folder; files are readable by their owner only."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
         self._lock = threading.Lock()
 
     def write(self, record: Record) -> None:
@@ -68,20 +68,20 @@ class Records:
         path = self._path(resource_id)
         with self._lock:
             path.unlink(missing_ok=True)
-            for folder in (path.parent, self._root):
+            for folder in (path.parent, self.root):
                 with contextlib.suppress(OSError):  # not empty, or gone
                     folder.rmdir()
 
     def __iter__(self) -> Iterator[Record]:
         """Every record, in the order of their ids; secrets are missing."""
-        found = (self.read(path.stem, {}) for path in sorted(self._root.glob("*/*.json")))
+        found = (self.read(path.stem, {}) for path in sorted(self.root.glob("*/*.json")))
         return (record for record in found if record is not None)
 
     def _path(self, resource_id: str) -> Path:
         kind = resource_id.split(".")[1] if resource_id.count(".") >= 3 else "other"
         if "/" in resource_id or not resource_id:
             raise ProviderError(f"{resource_id!r} is no OCID")
-        return self._root / kind / f"{resource_id}.json"
+        return self.root / kind / f"{resource_id}.json"
 
 
 def _hidden(value: Value) -> Any:

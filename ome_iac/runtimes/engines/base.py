@@ -39,12 +39,39 @@ class Engine(ABC):
     health_path = "/health"
     minimum_capability: str
     """The oldest CUDA compute capability that the engine's released kernels are built for."""
+    newest_capability: str | None = None
+    """The newest compute capability that they are built for; None: whatever NVIDIA makes."""
     methods: Mapping[str, Method]
+    vendors: tuple[str, ...] = ("nvidia", "amd")
+    """Whose GPUs there is an image for."""
+    only_when_named: str | None = None
+    """Why it is not taken unless a service names it; None: it is looked at for every service."""
+    catalogued_as: str | None = None
+    """Whose catalogue it has, where that is another engine's."""
+    protocol = "openAI"
+    """What it speaks, as OME's `protocolVersions` names it."""
+    secrets: tuple[str, ...] = ()
+    """Environment variables that the container needs and that come from a Secret."""
+    memory_assumed = False
+    """Whether its memory rules are guesses with a margin, neither fitted to runs nor read in its source."""
+    quantizes_on_load = True
+    """Whether it can make plain weights FP8 while it loads them."""
+    multi_node = True
+    """Whether one replica can stand on several nodes."""
+    lora = False
+    """Whether it serves LoRA adapters beside their base model."""
+    disaggregation: tuple[str, ...] = ()
+    """Ways for KV cache to get from a prefill replica to a decode replica, by the engine's own names."""
 
     def __init__(self, catalog: Catalog, notes: tuple[str, ...] = ()) -> None:
         self.catalog = catalog
         self.version = Version(catalog.version)
-        self.notes = notes
+        said = list(notes)
+        if catalog.source:
+            said.append(f"flags and architectures of {catalog.name} are from its docs, not read from the release")
+        if self.memory_assumed:
+            said.append(f"memory of {catalog.name} is reckoned by assumed rules, it was not measured")
+        self.notes = tuple(dict.fromkeys(said))
         """What a plan made with it has to say: whose flags these are, whose memory rules."""
 
     @property
@@ -65,12 +92,20 @@ class Engine(ABC):
 
     def gpu_refusals(self, model: ModelMetadata, gpu: Gpu, tuning: Tuning = DEFAULTS) -> tuple[str, ...]:
         """Why the engine, in the image for the GPU, cannot serve the model on it; empty if it can."""
+        if gpu.vendor not in self.vendors:
+            return (f"{self.name} has no image for {gpu.name} ({gpu.vendor})",)
         if gpu.vendor == "nvidia":
             capability = Version(gpu.compute_capability or "0")
             if capability < Version(self.minimum_capability):
                 return (f"{gpu.name} has compute capability {capability}, {self.name} needs {self.minimum_capability}",)
+            if self.newest_capability and capability > Version(self.newest_capability):
+                return (
+                    f"{gpu.name} has compute capability {capability}, {self.name} ends at {self.newest_capability}",
+                )
         if model.dtype == "bfloat16" and tuning.dtype in (None, "auto") and "bf16" not in gpu.teraflops:
             return (f"{gpu.name} does not compute in bfloat16",)
+        if tuning.quantization and not self.quantizes_on_load:
+            return (f"{self.name} does not quantize while loading; weights stored in {tuning.quantization} would do",)
         return (*unsuited_gpu(self.name, self.methods, model, gpu), *unsuited_tuning(model, gpu, tuning))
 
     def illegal_splits(self, model: ModelMetadata, split: Split) -> tuple[str, ...]:
@@ -112,14 +147,23 @@ class Engine(ABC):
     def command(self, launch: Launch) -> tuple[str, ...]:
         """The container's command line, every flag of which exists in this version."""
 
+    def environment(self, launch: Launch) -> tuple[tuple[str, str], ...]:
+        """What configures it beside the command line, as (name, value); what is secret is in `secrets`."""
+        return ()
+
 
 def nearest_legal(engine: Engine, model: ModelMetadata, split: Split, most: int = 64) -> Split | None:
-    """The legal split that is nearest to an illegal one: tensor parallel first, then without expert parallel."""
-    for expert in dict.fromkeys((split.expert, 1)):
+    """The legal split that is nearest to an illegal one.
+
+    Tensor parallel gives way first, then expert parallel, then data and at last pipeline parallel.
+    """
+    layers = min(split.pipeline, layer_count(model))
+    for pipeline, data, expert in dict.fromkeys(
+        (pipeline, data, expert) for pipeline in (layers, 1) for data in (split.data, 1) for expert in (split.expert, 1)
+    ):
         for tensor in sorted(range(1, most + 1), key=lambda size: (abs(size - split.tensor), size)):
-            experts = expert if expert == 1 else tensor * split.data
-            layers = min(split.pipeline, layer_count(model))
-            found = Split(tensor=tensor, pipeline=layers, data=split.data, expert=experts)
+            experts = expert if expert == 1 else tensor * data
+            found = Split(tensor=tensor, pipeline=pipeline, data=data, expert=experts)
             if not engine.illegal_splits(model, found):
                 return found
     return None

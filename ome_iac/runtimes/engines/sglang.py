@@ -6,6 +6,8 @@ SGLang's own source (0.5.23, arg_groups/memory_hook.py), which we evaluate here 
 
 from __future__ import annotations
 
+from packaging.version import Version
+
 from ome_iac.hardware import GIB, Gpu
 from ome_iac.models.metadata import ModelMetadata
 from ome_iac.runtimes.catalog import Task
@@ -18,6 +20,8 @@ from ome_iac.runtimes.splits import DEFAULTS, Split, Tuning, extra_last, layer_c
 from ome_iac.runtimes.weights import stage_share
 
 MIB = 1024**2
+ROCM_7_2 = Version("0.5.9")
+"""From here there are images on ROCm 7.2, as far as tags in public use tell; those before are on 7.0."""
 NON_TORCH_GIB = {1: 0.5, 2: 1.1, 4: 1.2, 8: 1.3, 16: 1.4}
 SOURCE = "SGLang 0.5.23, memory_hook.py"
 TOWER_FACTOR = 0.95
@@ -30,12 +34,15 @@ class Sglang(Engine):
     port = 30000
     minimum_capability = "7.5"
     methods = SGLANG
+    lora = True
+    disaggregation = ("mooncake", "nixl", "mori")
 
     def image(self, gpu: Gpu) -> str:
         """SGLang publishes a CUDA image and, for ROCm, one for each generation of AMD's GPUs."""
         if gpu.vendor == "amd":
             generation = "mi35x" if gpu.arch == "gfx950" else "mi30x"
-            return f"docker.io/lmsysorg/sglang:v{self.catalog.version}-rocm720-{generation}"
+            rocm = "rocm720" if self.version >= ROCM_7_2 else "rocm700"
+            return f"docker.io/lmsysorg/sglang:v{self.catalog.version}-{rocm}-{generation}"
         return self.catalog.image
 
     def batch_limits(self, gpu: Gpu, split: Split, tuning: Tuning = DEFAULTS) -> tuple[int, int]:
@@ -137,7 +144,7 @@ class Sglang(Engine):
             *(("--ep-size", str(split.expert)) if split.expert > 1 else ()),
             *("--context-length", str(launch.context_length)),
             *("--chunked-prefill-size", str(chunk)),
-            *("--cuda-graph-max-bs-decode", str(sequences)),
+            *(self._graphs_flag, str(sequences)),
             *("--mem-fraction-static", str(self.static_fraction(launch.model, launch.gpu, split, tuning))),
             *(("--max-running-requests", str(tuning.max_num_seqs)) if tuning.max_num_seqs else ()),
             *(("--kv-cache-dtype", tuning.kv_cache_dtype) if tuning.kv_cache_dtype else ()),
@@ -150,6 +157,12 @@ class Sglang(Engine):
         if launch.revision:
             command += ["--revision", launch.revision]
         return tuple(command)
+
+    @property
+    def _graphs_flag(self) -> str:
+        """Decode graphs have a flag of their own since prefill has graphs too."""
+        own = "--cuda-graph-max-bs-decode"
+        return own if own in self.catalog.flags else "--cuda-graph-max-bs"
 
 
 def _prefill_graphs(chunk: int) -> int:

@@ -27,6 +27,8 @@ class Vllm(Engine):
     port = 8000
     minimum_capability = "7.5"
     methods = VLLM
+    lora = True
+    disaggregation: tuple[str, ...] = ("NixlConnector", "MooncakeConnector", "MoRIIOConnector", "LMCacheConnectorV1")
 
     def image(self, gpu: Gpu) -> str:
         """vLLM publishes one image for CUDA and one for ROCm, of the same versions."""

@@ -1,0 +1,1 @@
+"""Tenants: who may do what where, and what may talk to what. Pure."""
