@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ome_iac.estimates.recorded import recorded_speeds
+from ome_iac.estimates.recorded import recorded_patterns, recorded_speeds
 from ome_iac.models.lock import Lock
 from ome_iac.models.metadata import ModelMetadata
 from ome_iac.planning.plan import Plan
@@ -112,7 +112,7 @@ def plan_project(project: Project, settings: Settings) -> Plan:
     if lock is None:
         raise ProblemsError(problems)
     metadata = read_models(project, stack, lock, problems)
-    plan, more = plan_stack(stack, metadata, recorded_speeds(lock))
+    plan, more = plan_stack(stack, metadata, recorded_speeds(lock), recorded_patterns(lock))
     if plan is None or problems:
         raise ProblemsError([*problems, *more])
     return plan

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ome_iac.hardware import GIB
 from ome_iac.models.metadata import ModelMetadata
+from ome_iac.planning.cost import full_batch
 from ome_iac.planning.demand import SHORTEST_CONTEXT, Demand
 from ome_iac.planning.plan import Rejection
 from ome_iac.planning.pools import Pool
@@ -108,6 +109,14 @@ class Candidate:
     def rejection(self, *reasons: str) -> Rejection:
         """The same way, not taken."""
         return Rejections().way(self, *reasons)
+
+
+def full_speed_of(model: ModelMetadata, demand: Demand, way: Candidate, estimates: Estimates) -> Speed | None:
+    """The same of a replica with as many requests of usual length as it holds."""
+    lengths = demand.lengths
+    most = way.engine.most_requests(way.pool.shape.gpu, way.split, way.tuning)
+    held = full_batch(way.concurrency, way.context_length, lengths.input_tokens + lengths.output_tokens, most)
+    return speed_of(model, replace(demand, concurrency=held), way, estimates)
 
 
 def speed_of(model: ModelMetadata, demand: Demand, way: Candidate, estimates: Estimates) -> Speed | None:

@@ -15,11 +15,12 @@ from ome_iac.planning.capacity import Pod
 from ome_iac.planning.demand import FP8_KV, Demand
 from ome_iac.planning.pools import Pool
 from ome_iac.planning.proofs import Proofs
-from ome_iac.planning.speed import Estimates
+from ome_iac.planning.speed import Estimates, Lengths, PatternEstimates, pattern_question
 from ome_iac.planning.workload import pod_of
 from ome_iac.runtimes.catalog import Task
 from ome_iac.runtimes.engines import Engine
 from ome_iac.runtimes.engines.custom import Custom
+from ome_iac.spec.services import Intent, milliseconds
 
 WAYS = 4
 """Of the changes that would do, how many are said."""
@@ -188,3 +189,29 @@ def _lighter(asker: Asker) -> Iterator[Change]:
     if cache and weights:
         both = tuning.model_copy(update={"kv_cache_dtype": FP8_KV, "quantization": "fp8"})
         yield BOTH, replace(demand, tuning=both)
+
+
+def roles_apart(
+    model: ModelMetadata, intent: Intent, chosen: Candidate, lengths: Lengths, recorded: PatternEstimates
+) -> Iterator[str]:
+    """What a recorded answer says of prefill and decode apart, on all GPUs of the chosen pool, for the stated times."""
+    pool = chosen.pool
+    question = pattern_question(
+        model,
+        chosen.engine.name,
+        pool.shape.gpu.name,
+        pool.nodes * pool.shape.gpus,
+        lengths,
+        milliseconds(intent.time_to_first_token) if intent.time_to_first_token else None,
+        milliseconds(intent.time_per_token) if intent.time_per_token else None,
+    )
+    answer = recorded.get(question) if question and intent.pattern == "auto" else None
+    apart = answer.prefill_decode if answer and answer.pattern == "prefill-decode" else None
+    if answer is None or apart is None or apart.prefill is None or apart.decode is None:
+        return
+    together = f" against {answer.standard.tokens_per_second_per_gpu:.0f}" if answer.standard else ""
+    parts = f"{apart.prefill.replicas} x {apart.prefill.split} and {apart.decode.replicas} x {apart.decode.split}"
+    yield (
+        f"pattern: prefill-decode ({parts}, {apart.units} times) would give "
+        f"{apart.tokens_per_second_per_gpu:.0f}{together} tokens/s per GPU ({answer.source})"
+    )

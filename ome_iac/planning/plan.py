@@ -64,6 +64,7 @@ class PoolPlan(Decision):
     labels: dict[str, str] = Field(description="labels every node of the pool carries; pods select by them")
     taints: tuple[tuple[str, str, str], ...] = Field(description="key, value, effect")
     cost_per_hour: float
+    idle_per_hour: float = Field(description="of GPUs that no replica has, paid all the same")
     oke: OkePlacement | None = Field(description="None: the nodes are there already")
 
     @property

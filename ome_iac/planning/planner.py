@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ome_iac.models.metadata import ModelMetadata
-from ome_iac.planning.candidates import Candidate, Rejections, Search, speed_of
+from ome_iac.planning.candidates import Candidate, Rejections, Search, full_speed_of, speed_of
 from ome_iac.planning.cost import service_cost
 from ome_iac.planning.declared import contradictions
 from ome_iac.planning.demand import Demand, demand_of
-from ome_iac.planning.flips import Asker, cheaper_ways
+from ome_iac.planning.flips import Asker, cheaper_ways, roles_apart
 from ome_iac.planning.pairs import apart, pair_service, place_pairs
 from ome_iac.planning.placement import Placed, Wanted, place_all
 from ome_iac.planning.plan import ModelPlan, Plan, Rejection, RuntimePlan, ServicePlan
@@ -21,10 +21,12 @@ from ome_iac.planning.roles import role_plan
 from ome_iac.planning.runtime_choice import Runtimes
 from ome_iac.planning.serving.carry import carry_all, controllers_of, platform_of
 from ome_iac.planning.serving.routes import externals_of, splits_of
-from ome_iac.planning.speed import NO_ESTIMATES, Estimates, Speed
+from ome_iac.planning.speed import NO_ESTIMATES, NO_PATTERNS, Estimates, PatternEstimates, Speed
 from ome_iac.planning.workload import scratch_bytes, volume_of, weights_on_node
 from ome_iac.problems import Problem
 from ome_iac.runtimes.engines import Engine, nearest_legal, task_of
+from ome_iac.runtimes.engines.custom import Custom
+from ome_iac.runtimes.engines.custom_faults import container_faults
 from ome_iac.runtimes.splits import Split
 from ome_iac.spec.infrastructure import Namespace
 from ome_iac.spec.models import BaseModel
@@ -43,6 +45,7 @@ class _Planning:
     pools_broken: bool
     runtimes: Runtimes
     estimates: Estimates
+    patterns: PatternEstimates
     problems: list[Problem]
     proofs: Proofs = field(default_factory=Proofs)
     rejections: Rejections = field(default_factory=Rejections)
@@ -50,16 +53,21 @@ class _Planning:
 
 
 def plan_stack(
-    stack: Stack, metadata: Mapping[str, ModelMetadata], estimates: Estimates = NO_ESTIMATES
+    stack: Stack,
+    metadata: Mapping[str, ModelMetadata],
+    estimates: Estimates = NO_ESTIMATES,
+    patterns: PatternEstimates = NO_PATTERNS,
 ) -> tuple[Plan | None, list[Problem]]:
     """Decide the stack. `metadata` is by the model's storageUri; a model that is not in it is left out silently, since
-    whoever read the models has said why. `estimates` are recorded answers about speed. With any problem there is no
-    plan."""
+    whoever read the models has said why. `estimates` and `patterns` are recorded answers about speed, and about prefill
+    and decode apart. With any problem there is no plan."""
     problems: list[Problem] = []
     pools = declared_pools(stack, problems)
     broken_pools = bool(problems) or any(kind == "NodePool" for kind, _ in stack.unusable)
     models = replace(stack, documents=stack.models)
-    run = _Planning(models, metadata, pools, broken_pools, Runtimes.of(stack), estimates, problems)
+    run = _Planning(models, metadata, pools, broken_pools, Runtimes.of(stack), estimates, patterns, problems)
+    for _, document in sorted(run.runtimes.documents.items(), key=lambda each: (each[0][0] or "", each[0][1])):
+        problems += container_faults(document)
     wanted = [found for service in stack.of(InferenceService) if (found := _wanted(service, run))]
     pairs, unpaired = place_pairs([item for item in wanted if apart(item.service)], pools, platform_of(stack))
     placed, waiting = place_all([item for item in wanted if not apart(item.service)], pools, run.rejections)
@@ -204,7 +212,9 @@ def _service_plan(placed: Placed, run: _Planning) -> ServicePlan:
     demand, asker = item.asker.demand, item.asker
     service, replicas, context = item.service, item.service.replicas, chosen.context_length
     notes = list(chosen.engine.notes)
-    if context < demand.context_length:
+    if isinstance(chosen.engine, Custom):
+        notes += chosen.engine.examine(item.metadata, demand.task).notes
+    elif context < demand.context_length:
         notes.append(
             f"context reduced from the model's {demand.context_length:,} to {context:,} tokens: "
             "set intent.contextLength to insist"
@@ -233,11 +243,16 @@ def _service_plan(placed: Placed, run: _Planning) -> ServicePlan:
         annotations=dict(sorted(service.spec.engine.annotations.items())),
         cost_per_hour=role.cost_per_hour,
         speed=speed,
-        price=service_cost(chosen.cost_per_hour, replicas, speed),
+        price=service_cost(
+            chosen.cost_per_hour, replicas, speed, full_speed_of(item.metadata, demand, chosen, run.estimates)
+        ),
         intent=service.spec.intent,
         why=_why(demand, chosen, sum(way.standing == chosen.standing for way in item.found.fitting)),
         rejected=(*placed.full, *_others(placed, run.rejections)),
-        flips=cheaper_ways(asker, chosen, item.found.fitting, run.pools),
+        flips=(
+            *cheaper_ways(asker, chosen, item.found.fitting, run.pools),
+            *roles_apart(item.metadata, service.spec.intent, chosen, demand.lengths, run.patterns),
+        ),
         notes=tuple(notes),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ome_iac.hardware import Shape, shapes
 from ome_iac.hardware.cpu_shapes import cpu_shapes
 from ome_iac.planning.capacity import Capacity, Room
+from ome_iac.planning.cost import pool_cost
 from ome_iac.planning.plan import CapacityPlan, OkePlacement, PoolPlan
 from ome_iac.planning.workload import SYSTEM_DISK_BYTES, host_resources
 from ome_iac.problems import Problem, did_you_mean
@@ -48,7 +49,8 @@ class Pool:
         labels = {SHAPE_LABEL: self.shape.name, **spec.node_selector}
         if managed:
             labels[POOL_LABEL] = self.name
-        total = spec.nodes * self.shape.gpus
+        used = self.nodes * self.shape.gpus - self.capacity.free_gpus
+        cost = pool_cost(self.shape.price.per_gpu_hour, self.nodes, self.shape.gpus, used)
         return PoolPlan(
             name=self.name,
             shape=self.shape.name,
@@ -56,11 +58,12 @@ class Pool:
             gpu_resource=self.shape.gpu.resource_name,
             nodes=spec.nodes,
             gpus_per_node=self.shape.gpus,
-            gpus_used=total - self.capacity.free_gpus,
+            gpus_used=used,
             capacity=self._capacity(),
             labels=dict(sorted(labels.items())),
             taints=((self.shape.gpu.resource_name, "present", "NoSchedule"),),  # as OKE taints GPU nodes
-            cost_per_hour=spec.nodes * self.shape.price_per_hour,
+            cost_per_hour=cost.per_hour,
+            idle_per_hour=cost.idle_per_hour,
             oke=OkePlacement(
                 cluster_id=oke.cluster_id,
                 compartment_id=oke.compartment_id,

@@ -173,6 +173,8 @@ class PatternAnswer(_Fact):
 PatternEstimates = Mapping[PatternQuestion, PatternAnswer]
 """Recorded answers for `pattern: auto`."""
 
+NO_PATTERNS: PatternEstimates = {}
+
 UNHURRIED_FIRST_TOKEN_MS = 60_000.0
 UNHURRIED_TOKEN_MS = 1_000.0
 """Limits for the time that a service does not state while it states the other."""

@@ -56,6 +56,8 @@ def _pool_lines(pool: PoolPlan, plan: Plan) -> Iterator[str]:
         or "nothing"
     )
     yield _row("GPUs", f"{bar([(pool.gpus_used, '#')], pool.gpus)}   {pool.gpus_used} of {pool.gpus} used: {on_it}")
+    if pool.idle_per_hour:
+        yield _row("idle", f"${pool.idle_per_hour:.2f}/h for GPUs that no replica has")
 
 
 def _service_lines(plan: Plan, service: ServicePlan, everything: bool) -> Iterator[str]:
@@ -72,6 +74,7 @@ def _service_lines(plan: Plan, service: ServicePlan, everything: bool) -> Iterat
     yield f"[bold]{name}[/]   {escape(service.model)}{revision}   {size}"
     for role in service.roles:
         yield from _role_lines(plan, service, role)
+    yield from _price(service)
     yield _row("why", service.why)
     yield from _rejections(plan, service, everything)
     for index, flip in enumerate(service.flips):
@@ -124,6 +127,17 @@ def _serves(service: ServicePlan, role: RolePlan) -> str:
         sign = ">= " if service.speed.is_bound else ""
         parts.append(f"{sign}{service.speed.time_per_output_token_ms:.1f} ms/token ({service.speed.source})")
     return ", ".join(parts)
+
+
+def _price(service: ServicePlan) -> Iterator[str]:
+    price = service.price
+    if price.per_million_tokens is None or service.speed is None:
+        return
+    sign = ">= " if service.speed.is_bound else ""
+    asked = f"{sign}${price.per_million_tokens:,.2f} a million output tokens with {service.speed.concurrency} in flight"
+    full = price.per_million_tokens_full
+    more = f", ${full:,.2f} with {price.full_concurrency}" if full and full != price.per_million_tokens else ""
+    yield _row("price", f"${price.per_hour:.2f}/h, {asked}{more}")
 
 
 def _rejections(plan: Plan, service: ServicePlan, everything: bool) -> Iterator[str]:

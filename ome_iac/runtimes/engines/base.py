@@ -127,6 +127,10 @@ class Engine(ABC):
         reasons += broken_blocks(model, split)
         return tuple(dict.fromkeys(reasons))
 
+    def most_requests(self, gpu: Gpu, split: Split, tuning: Tuning = DEFAULTS) -> int:
+        """Requests that a replica computes at once, whatever its KV cache would hold; 256 where nobody says (assumed)."""
+        return split.data * (tuning.max_num_seqs or 256)
+
     @abstractmethod
     def illegal_expert_parallel(self, model: ModelMetadata, split: Split) -> tuple[str, ...]:
         """Why the experts cannot be divided so; the model has some."""

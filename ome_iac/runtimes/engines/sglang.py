@@ -59,6 +59,10 @@ class Sglang(Engine):
             chunk, sequences = 8192, 512 if many else 256
         return tuning.max_num_batched_tokens or chunk, min(sequences, tuning.max_num_seqs or sequences)
 
+    def most_requests(self, gpu: Gpu, split: Split, tuning: Tuning = DEFAULTS) -> int:
+        """Sequences of the largest decode graph of each data parallel rank; what is more runs without a graph."""
+        return split.data * self.batch_limits(gpu, split, tuning)[1]
+
     def reserved_mib(self, model: ModelMetadata, gpu: Gpu, split: Split, tuning: Tuning) -> tuple[float, float]:
         """What SGLang keeps for activations, and for CUDA graphs."""
         chunk, sequences = self.batch_limits(gpu, split, tuning)

@@ -46,6 +46,10 @@ class Vllm(Engine):
         tokens = tuning.max_num_batched_tokens or max(tokens, tuning.max_num_seqs or 0)
         return min(tuning.max_num_seqs or sequences, tokens), tokens
 
+    def most_requests(self, gpu: Gpu, split: Split, tuning: Tuning = DEFAULTS) -> int:
+        """`max_num_seqs` of each data parallel rank."""
+        return split.data * self.batch_limits(gpu, tuning)[0]
+
     def utilization(self, tuning: Tuning) -> float:
         """The share of the GPU that vLLM may use."""
         return tuning.gpu_memory_utilization or (0.92 if self.version >= MORE_OF_THE_GPU else 0.9)
