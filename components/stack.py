@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as kubernetes
 
-from components.gpu_node_pool import GpuNodePool
 from components.inference_service import InferenceService
 from components.kubernetes_object import KubernetesObject
 from components.model import Model
+from components.node_pool import NodePool
+from components.oci import OciResources, oci_provider, register_oci
+from components.oke_cluster import OkeCluster
 from components.serving_runtime import ServingRuntime
 from ome_iac.manifests import namespace_object, stack_objects
 from ome_iac.planning.plan import Plan
@@ -20,33 +22,37 @@ from ome_iac.planning.plan import Plan
 class Deployed:
     """The components of a plan, by name; services by `namespace/name`."""
 
-    pools: dict[str, GpuNodePool]
+    pools: dict[str, NodePool]
     models: dict[str, Model]
     runtimes: dict[str, ServingRuntime]
     services: dict[str, InferenceService]
 
 
-def cluster_provider(plan: Plan, kubeconfig: str | None, context: str | None) -> kubernetes.Provider:
+def cluster_provider(
+    plan: Plan, made: OkeCluster | None, kubeconfig: str | None, context: str | None
+) -> kubernetes.Provider:
     """The provider for the stack's cluster. Its identity is the cluster's, not the kubeconfig's, so that a renewed
     kubeconfig replaces nothing."""
-    identities = sorted({pool.oke.cluster_id for pool in plan.pools if pool.oke})
+    existing = plan.oci.existing.cluster_id if plan.oci.existing else context
     return kubernetes.Provider(
         "cluster",
-        kubeconfig=kubeconfig,
+        kubeconfig=kubeconfig or (made.kubeconfig if made else None),
         context=context,
-        cluster_identifier=identities[0] if identities else context,
+        cluster_identifier=made.cluster_id if made else existing,
     )
 
 
 def deploy(plan: Plan, kubeconfig: str | None = None, context: str | None = None) -> Deployed:
     """Register everything the plan decided; `kubeconfig` is a path or text, both default to what kubectl would use."""
-    provider = cluster_provider(plan, kubeconfig, context)
+    below = _below(plan)
+    provider = cluster_provider(plan, below.cluster, kubeconfig, context)
     on_cluster = pulumi.ResourceOptions(provider=provider)
     namespaces = {
         name: KubernetesObject(f"namespace-{name}", namespace_object(plan, name), on_cluster)
         for name in plan.namespaces
     }
-    pools = {pool.name: GpuNodePool(pool.name, pool) for pool in plan.pools}
+    there = {pool.name: NodePool(pool.name, pool, None) for pool in plan.pools if not pool.made}
+    pools = {**there, **below.pools}
     models = {model.name: Model(model.name, model) for model in plan.models}
     runtimes = {runtime.name: ServingRuntime(runtime.name.replace(" ", "-"), runtime) for runtime in plan.runtimes}
     services = {}
@@ -64,3 +70,10 @@ def deploy(plan: Plan, kubeconfig: str | None = None, context: str | None = None
     pulumi.export("services", {name: service.url for name, service in services.items()})
     pulumi.export("costPerHour", plan.cost_per_hour)
     return Deployed(pools, models, runtimes, services)
+
+
+def _below(plan: Plan) -> OciResources:
+    """What is made in OCI; a stack that makes nothing there has no provider for it."""
+    if plan.oci.empty:
+        return OciResources(None, None, {})
+    return register_oci(plan.oci, oci_provider(plan.oci), {pool.name: pool for pool in plan.pools})

@@ -10,8 +10,10 @@ from typing import Any
 import yaml
 
 from ome_iac.estimates.recorded import recorded_patterns, recorded_speeds
+from ome_iac.lookups.oci_tenancy import recorded
 from ome_iac.models.lock import Lock
 from ome_iac.models.metadata import ModelMetadata
+from ome_iac.planning.oci.tenancy import TenancyFacts
 from ome_iac.planning.plan import Plan
 from ome_iac.planning.planner import plan_stack
 from ome_iac.problems import Problem, ProblemsError, did_you_mean
@@ -112,10 +114,20 @@ def plan_project(project: Project, settings: Settings) -> Plan:
     if lock is None:
         raise ProblemsError(problems)
     metadata = read_models(project, stack, lock, problems)
-    plan, more = plan_stack(stack, metadata, recorded_speeds(lock), recorded_patterns(lock))
+    tenancy = _tenancy(project, folder, problems)
+    plan, more = plan_stack(stack, metadata, recorded_speeds(lock), recorded_patterns(lock), tenancy)
     if plan is None or problems:
         raise ProblemsError([*problems, *more])
     return plan
+
+
+def _tenancy(project: Project, folder: Path, problems: list[Problem]) -> TenancyFacts | None:
+    """What OCI answered when it was last asked; nothing is asked here."""
+    try:
+        return recorded(folder)
+    except ProblemsError as error:
+        problems.extend(replace(item, where=project.shown(Path(item.where))) for item in error.problems)
+        return None
 
 
 def _without_unsupported(stack: Stack, problems: list[Problem]) -> Stack:

@@ -17,6 +17,8 @@ from rich.console import Console
 
 from ome_iac.cli.options import Faults, Json, OnCluster, Quiet, Rehearse, Stack, Yes
 from ome_iac.hardware import shapes
+from ome_iac.hardware.cpu_shapes import cpu_shapes
+from ome_iac.planning.oci.plan import NodePoolPlan
 from ome_iac.planning.plan import Plan, PoolPlan
 from ome_iac.problems import Problem, ProblemsError
 from ome_iac.project import Project, plan_project
@@ -176,6 +178,12 @@ def _local_cluster(stack: str | None, plan: Plan | None) -> Iterator[ControlPlan
     plane.start()
     try:
         plane.add_nodes(node for pool in (plan.pools if plan else ()) for node in _nodes(f"{stack}-{pool.name}", pool))
+        plane.add_nodes(
+            node
+            for pool in (plan.oci.pools if plan else ())
+            if pool.shape in cpu_shapes()
+            for node in _cpu_nodes(f"{stack}-{pool.name}", pool)
+        )
         yield plane
     finally:
         if not ran_before:
@@ -187,6 +195,22 @@ def _nodes(name: str, pool: PoolPlan) -> list[dict[str, Any]]:
     from ome_iac.rehearsal.nodes import make_oke_nodes
 
     return make_oke_nodes(name, shapes()[pool.shape], pool.nodes, labels=pool.labels)
+
+
+def _cpu_nodes(name: str, pool: NodePoolPlan) -> list[dict[str, Any]]:
+    """The nodes of a pool without GPUs."""
+    from ome_iac.rehearsal.nodes import make_nodes
+
+    return make_nodes(
+        name,
+        shape=pool.shape,
+        count=pool.nodes,
+        cpu=2 * (pool.ocpus or 1),
+        memory_gib=(pool.memory_gb or 1) * 10**9 / 2**30,
+        labels=pool.labels,
+        ephemeral_storage_gib=pool.boot_volume_gb * 10**9 / 2**30,
+        max_pods=pool.max_pods,
+    )
 
 
 def _outputs(project: Project, stack: str, environment: Mapping[str, str]) -> dict[str, Any]:

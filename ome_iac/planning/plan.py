@@ -14,6 +14,7 @@ from pydantic import Field
 from ome_iac.models.metadata import ModelMetadata
 from ome_iac.planning.cost import ServiceCost
 from ome_iac.planning.decision import Decision
+from ome_iac.planning.oci.plan import OciPlan
 from ome_iac.planning.serving.decisions import Adapter, Controller, External, Fabric, RoleName, Route, Router, Scaling
 from ome_iac.planning.speed import Speed
 from ome_iac.runtimes.memory import Ledger
@@ -22,20 +23,6 @@ from ome_iac.spec.services import Intent
 
 Pattern = Literal["standard", "multi-node", "prefill-decode", "serverless"]
 """What a service is made of: pods; groups of pods; two kinds of either; pods that come and go with requests."""
-
-
-class OkePlacement(Decision):
-    """What an OKE node pool is made with."""
-
-    cluster_id: str
-    compartment_id: str
-    kubernetes_version: str
-    node_subnet_id: str
-    pod_subnet_id: str | None
-    image_id: str
-    availability_domains: tuple[str, ...]
-    boot_volume_gb: int
-    ssh_public_key: str | None
 
 
 class CapacityPlan(Decision):
@@ -65,7 +52,7 @@ class PoolPlan(Decision):
     taints: tuple[tuple[str, str, str], ...] = Field(description="key, value, effect")
     cost_per_hour: float
     idle_per_hour: float = Field(description="of GPUs that no replica has, paid all the same")
-    oke: OkePlacement | None = Field(description="None: the nodes are there already")
+    made: bool = Field(description="by this stack: how, is in the OCI plan; False: the nodes are there already")
 
     @property
     def gpus(self) -> int:
@@ -233,7 +220,8 @@ class Plan(Decision):
 
     stack: str
     namespaces: tuple[str, ...] = Field(description="namespaces this stack makes")
-    pools: tuple[PoolPlan, ...]
+    oci: OciPlan = Field(description="what is made below Kubernetes")
+    pools: tuple[PoolPlan, ...] = Field(description="of GPUs; pools without are in `oci`")
     models: tuple[ModelPlan, ...]
     runtimes: tuple[RuntimePlan, ...]
     services: tuple[ServicePlan, ...]
@@ -244,7 +232,9 @@ class Plan(Decision):
     @property
     def cost_per_hour(self) -> float:
         """List price of all pools: what is paid whether or not a GPU is used."""
-        return sum(pool.cost_per_hour for pool in self.pools)
+        with_gpus = {pool.name: pool.cost_per_hour for pool in self.pools}
+        without = {pool.name: pool.cost_per_hour for pool in self.oci.pools if pool.name not in with_gpus}
+        return sum({**without, **with_gpus}.values())
 
     def pool(self, name: str) -> PoolPlan:
         """The pool of that name."""

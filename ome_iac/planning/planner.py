@@ -11,6 +11,9 @@ from ome_iac.planning.cost import service_cost
 from ome_iac.planning.declared import contradictions
 from ome_iac.planning.demand import Demand, demand_of
 from ome_iac.planning.flips import Asker, cheaper_ways, roles_apart
+from ome_iac.planning.oci.planner import plan_oci
+from ome_iac.planning.oci.pool_checks import unknown_shapes
+from ome_iac.planning.oci.tenancy import TenancyFacts
 from ome_iac.planning.pairs import apart, pair_service, place_pairs
 from ome_iac.planning.placement import Placed, Wanted, place_all
 from ome_iac.planning.plan import ModelPlan, Plan, Rejection, RuntimePlan, ServicePlan
@@ -57,13 +60,14 @@ def plan_stack(
     metadata: Mapping[str, ModelMetadata],
     estimates: Estimates = NO_ESTIMATES,
     patterns: PatternEstimates = NO_PATTERNS,
+    tenancy: TenancyFacts | None = None,
 ) -> tuple[Plan | None, list[Problem]]:
     """Decide the stack. `metadata` is by the model's storageUri; a model that is not in it is left out silently, since
     whoever read the models has said why. `estimates` and `patterns` are recorded answers about speed, and about prefill
-    and decode apart. With any problem there is no plan."""
+    and decode apart; `tenancy` are OCI's, about the stack's region. With any problem there is no plan."""
     problems: list[Problem] = []
-    pools = declared_pools(stack, problems)
-    broken_pools = bool(problems) or any(kind == "NodePool" for kind, _ in stack.unusable)
+    pools = declared_pools(stack)
+    broken_pools = unknown_shapes(stack) or any(kind == "NodePool" for kind, _ in stack.unusable)
     models = replace(stack, documents=stack.models)
     run = _Planning(models, metadata, pools, broken_pools, Runtimes.of(stack), estimates, patterns, problems)
     for _, document in sorted(run.runtimes.documents.items(), key=lambda each: (each[0][0] or "", each[0][1])):
@@ -75,10 +79,15 @@ def plan_stack(
         problems += (*unpaired, *(refusal(item, placed, pools) for item in waiting))
     services = [_with_surge(_service_plan(item, run), item) for item in placed]
     services += (pair_service(pair) for pair in pairs)
-    pool_plans = {pool.name: pool.plan(stack) for pool in pools}
+    pool_plans = {pool.name: pool.plan() for pool in pools}
     services = carry_all(stack, services, run.runtimes, pool_plans, problems)
     splits = splits_of(stack, services, platform_of(stack), problems)
-    if problems:
+    on_pools: dict[str, list[str]] = {}
+    for service in services:
+        for name in sorted({role.pool for role in service.roles}):
+            on_pools.setdefault(name, []).append(f"{service.namespace}/{service.name}")
+    oci = plan_oci(stack, problems, on_pools, tenancy)
+    if problems or oci is None:
         return None, problems
     used = {each.chosen.engine.name: each.chosen.engine for each in placed}
     used |= {pair.chosen.decode.engine.name: pair.chosen.decode.engine for pair in pairs}
@@ -87,6 +96,7 @@ def plan_stack(
         Plan(
             stack=stack.name,
             namespaces=tuple(namespace.name for namespace in stack.of(Namespace)),
+            oci=oci,
             pools=tuple(pool_plans.values()),
             models=tuple(
                 ModelPlan(

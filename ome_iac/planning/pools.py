@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ome_iac.hardware import Shape, shapes
-from ome_iac.hardware.cpu_shapes import cpu_shapes
 from ome_iac.planning.capacity import Capacity, Room
 from ome_iac.planning.cost import pool_cost
-from ome_iac.planning.plan import CapacityPlan, OkePlacement, PoolPlan
+from ome_iac.planning.plan import CapacityPlan, PoolPlan
 from ome_iac.planning.workload import SYSTEM_DISK_BYTES, host_resources
-from ome_iac.problems import Problem, did_you_mean
-from ome_iac.spec.infrastructure import ExistingPool, ManagedPool, NodePool
+from ome_iac.spec.infrastructure import MadePool, NodePool
 from ome_iac.spec.stack import Stack
 
 POOL_LABEL = "ome-iac/pool"
@@ -42,13 +40,13 @@ class Pool:
         """The pool's name."""
         return self.document.name
 
-    def plan(self, stack: Stack) -> PoolPlan:
+    def plan(self) -> PoolPlan:
         """The pool as decided."""
-        spec, oke = self.document.spec, stack.cluster.spec.oke
-        managed = isinstance(spec, ManagedPool)
+        spec = self.document.spec
         labels = {SHAPE_LABEL: self.shape.name, **spec.node_selector}
-        if managed:
+        if isinstance(spec, MadePool):
             labels[POOL_LABEL] = self.name
+        own = spec.taints if isinstance(spec, MadePool) else ()
         used = self.nodes * self.shape.gpus - self.capacity.free_gpus
         cost = pool_cost(self.shape.price.per_gpu_hour, self.nodes, self.shape.gpus, used)
         return PoolPlan(
@@ -61,22 +59,13 @@ class Pool:
             gpus_used=used,
             capacity=self._capacity(),
             labels=dict(sorted(labels.items())),
-            taints=((self.shape.gpu.resource_name, "present", "NoSchedule"),),  # as OKE taints GPU nodes
+            taints=(
+                (self.shape.gpu.resource_name, "present", "NoSchedule"),  # as OKE taints GPU nodes
+                *((taint.key, taint.value, str(taint.effect)) for taint in own),
+            ),
             cost_per_hour=cost.per_hour,
             idle_per_hour=cost.idle_per_hour,
-            oke=OkePlacement(
-                cluster_id=oke.cluster_id,
-                compartment_id=oke.compartment_id,
-                kubernetes_version=oke.kubernetes_version,
-                node_subnet_id=oke.node_subnet_id,
-                pod_subnet_id=oke.pod_subnet_id,
-                image_id=spec.image_id,
-                availability_domains=tuple(sorted(spec.availability_domains)),
-                boot_volume_gb=spec.boot_volume_gb,
-                ssh_public_key=spec.ssh_public_key,
-            )
-            if isinstance(spec, ManagedPool) and oke
-            else None,
+            made=isinstance(spec, MadePool),
         )
 
     def _capacity(self) -> CapacityPlan:
@@ -93,23 +82,17 @@ class Pool:
         )
 
 
-def declared_pools(stack: Stack, problems: list[Problem]) -> list[Pool]:
-    """The stack's pools of GPU nodes by name; a shape that does not exist becomes a problem."""
-    pools = []
-    for document in stack.of(NodePool):
-        shape = shapes().get(document.spec.shape)
-        if document.spec.shape in cpu_shapes():
-            continue
-        if shape is None:
-            what = f"there is no GPU shape {document.spec.shape}"
-            problems.append(document.problem("spec.shape", what, did_you_mean(document.spec.shape, shapes())))
-        else:
-            pools.append(Pool.empty(document, shape))
-    return pools
+def declared_pools(stack: Stack) -> list[Pool]:
+    """The stack's pools of GPU nodes by name. A shape that does not exist is a problem that `plan_oci` tells."""
+    return [
+        Pool.empty(document, shapes()[document.spec.shape])
+        for document in stack.of(NodePool)
+        if document.spec.shape in shapes()
+    ]
 
 
 def _disk_bytes(document: NodePool, shape: Shape) -> int | None:
     if shape.nvme.drives:
         return shape.nvme.drives * shape.nvme.bytes
     spec = document.spec
-    return None if isinstance(spec, ExistingPool) else spec.boot_volume_gb * 10**9 - SYSTEM_DISK_BYTES
+    return spec.boot_volume_gb * 10**9 - SYSTEM_DISK_BYTES if isinstance(spec, MadePool) else None

@@ -12,6 +12,7 @@ from ome_iac.hardware import GIB
 from ome_iac.models.metadata import Source
 from ome_iac.planning.plan import Plan, PoolPlan, Rejection, RolePlan, ServicePlan
 from ome_iac.problems import Problem
+from ome_iac.report.oci import oci_lines
 
 BAR = 24
 SHOWN_REJECTIONS = 4
@@ -40,13 +41,14 @@ def plan_lines(plan: Plan, explain: str | None = None) -> Iterator[str]:
     for pool in plan.pools:
         yield ""
         yield from _pool_lines(pool, plan)
+    yield from oci_lines(plan.oci)
     for service in plan.services:
         yield ""
         yield from _service_lines(plan, service, everything=explain in (service.name, "all"))
 
 
 def _pool_lines(pool: PoolPlan, plan: Plan) -> Iterator[str]:
-    made = "made by this stack" if pool.oke else "there already"
+    made = "made by this stack" if pool.made else "there already"
     yield (
         f"[bold]{pool.name}[/]   {_count(pool.nodes, 'node')} {pool.shape} ({pool.gpu}), {made}, "
         f"${pool.cost_per_hour:.2f}/h"

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ome_iac.problems import Problem, did_you_mean
 from ome_iac.spec.document import Document
-from ome_iac.spec.infrastructure import Cluster, ManagedPool, NodePool
+from ome_iac.spec.infrastructure import Cluster, MadePool, NodePool
 from ome_iac.spec.models import BaseModel, ClusterBaseModel
 from ome_iac.spec.platform import Platform
 from ome_iac.spec.services import InferenceService
@@ -99,9 +99,12 @@ def check_references(stack: Stack) -> Iterable[Problem]:
         yield another.problem("", "is a second Platform", "a cluster has one; write both as one document")
     for pool in stack.of(NodePool):
         unusable_cluster = any(kind == "Cluster" for kind, _ in stack.unusable)
-        if isinstance(pool.spec, ManagedPool) and stack.cluster.spec.oke is None and not unusable_cluster:
+        cluster = stack.cluster.spec
+        if isinstance(pool.spec, MadePool) and not (cluster.oke or cluster.create or unusable_cluster):
             yield pool.problem(
-                "spec.mode", "a managed pool needs an OKE cluster", "give Cluster spec.oke, or write mode: existing"
+                "spec.mode",
+                "a managed pool needs an OKE cluster",
+                "give Cluster spec.create or spec.oke, or write mode: existing",
             )
     for service in stack.of(InferenceService):
         yield from _check_service(stack, service)

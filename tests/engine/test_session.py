@@ -173,7 +173,7 @@ def test_signals_go_to_the_command_and_nothing_is_left(tmp_path: Path, number: s
 
 PROGRAM = """
 import pulumi, pulumi_kubernetes as k8s, pulumi_oci as oci
-cluster = oci.core.ComputeCluster("rdma", availability_domain="AD-1", compartment_id="c")
+cluster = oci.core.ComputeCluster("rdma", availability_domain="AD-1", compartment_id="ocid1.compartment.oc1..c")
 k8s.core.v1.ConfigMap("facts", data={"cluster": cluster.id})
 pulumi.export("cluster", cluster.id)
 """

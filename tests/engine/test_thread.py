@@ -21,9 +21,9 @@ from tests.engine.project import COMMAND, ROOT, ProjectCopy
 
 pytestmark = pytest.mark.engine
 
-EVERYTHING = 26
-"""Resources of stacks/quickstart: stack, provider, namespace, 2 pools with a node pool each, 3 models, a runtime, and 3
-services of 4 objects."""
+EVERYTHING = 27
+"""Resources of stacks/quickstart: stack, two providers, namespace, 2 pools with a node pool each, 3 models, a runtime,
+and 3 services of 4 objects."""
 
 
 @pytest.fixture

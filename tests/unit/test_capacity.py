@@ -172,6 +172,6 @@ def test_disks_run_out_like_gpus_do(tmp_path: Path) -> None:
     }
     managed = pool("gb200", "BM.GPU.GB200-v2.4")
     managed["spec"] |= {"mode": "managed", "imageId": "ocid1.image.oc1.r.i", "availabilityDomains": ["AD-1"]}
-    plan, [problem] = decide(tmp_path, cluster, managed, *chats(2))
+    plan, problems = decide(tmp_path, cluster, managed, *chats(2))
     assert plan is None
-    assert "too little disk on a node that has" in problem.what
+    assert "too little disk on a node that has" in "\n".join(problem.what for problem in problems)

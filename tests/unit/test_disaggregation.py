@@ -172,7 +172,7 @@ def test_without_rdma_both_stand_on_one_node_or_not_at_all(tmp_path: Path) -> No
 
 def mismatches(folder: Path, facts: ModelMetadata, engine: str, prefill: int, decode: int) -> list[str]:
     """What is wrong with tensor parallel of these sizes, of ways that fit each by itself."""
-    pools = declared_pools(stack(folder, H100), [])
+    pools = declared_pools(stack(folder, H100))
     asked = Intent(context_length=2048)
     before, after = (
         demand_of(facts, Task.GENERATE, asked.model_copy(update={"tensor_parallel": size}), 1, 0)

@@ -128,7 +128,7 @@ class Engine(ABC):
         return tuple(dict.fromkeys(reasons))
 
     def most_requests(self, gpu: Gpu, split: Split, tuning: Tuning = DEFAULTS) -> int:
-        """Requests that a replica computes at once, whatever its KV cache would hold; 256 where nobody says (assumed)."""
+        """Requests that a replica computes at once, whatever its KV cache holds; 256 where nobody says (assumed)."""
         return split.data * (tuning.max_num_seqs or 256)
 
     @abstractmethod
