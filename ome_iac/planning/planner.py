@@ -212,7 +212,8 @@ def _comparison(chosen: Candidate, other: Candidate, demand: Demand) -> str:
     held, best = other.concurrency, chosen.concurrency
     if held is not None and best is not None and int(held) < int(best):
         return f"fits at the same price, but holds {int(held)} requests against {int(best)}"
-    if (other.engine, other.pool) == (chosen.engine, chosen.pool):
+    apart = other.split.expert > 1 and chosen.split.expert == 1
+    if apart or (other.engine, other.pool) == (chosen.engine, chosen.pool):
         return f"fits at the same price; {chosen.split} needs less between GPUs"
     return f"fits equally; {chosen.engine.name} on {chosen.pool.name} comes first by name"
 

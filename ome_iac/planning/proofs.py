@@ -147,10 +147,16 @@ def splits_of(model: ModelMetadata, gpus: int, nodes: int, tensor: int | None = 
     else:
         plain = [Split(tensor=gpus, pipeline=nodes), Split(tensor=gpus * nodes)]
         plain = [split for split in plain if tensor in (None, split.tensor)]
-    return [split for each in plain for split in _with_experts(model, each)]
+    return [split for each in plain for split in _with_experts(model, each, tensor is None)]
 
 
-def _with_experts(model: ModelMetadata, split: Split) -> list[Split]:
+def _with_experts(model: ModelMetadata, split: Split, free: bool) -> list[Split]:
+    """The split; for models with experts also whole experts on each GPU; and where a latent (MLA) cache would stand on
+    every GPU of a tensor parallel group, attention data parallel, so that each GPU keeps other requests."""
     if model.experts is None or split.stage_gpus == 1:
         return [split]
-    return [split, split.model_copy(update={"expert": split.stage_gpus})]
+    gpus = split.stage_gpus
+    ways = [split, split.model_copy(update={"expert": gpus})]
+    if free and split.pipeline == 1 and any(group.kind == "mla" for group in model.attention):
+        ways.append(Split(data=gpus, expert=gpus))
+    return ways

@@ -173,3 +173,19 @@ def test_flips_name_the_saving_and_are_true(tmp_path: Path) -> None:
     [served] = plan.services
     assert served.engine.split.tensor == 4
     assert "FP8 weights would fit TP 2 on h100: -$20.00/h" in served.flips
+
+
+def test_more_requests_at_once_put_attention_apart_from_the_experts(tmp_path: Path) -> None:
+    """A latent cache stands on every GPU of a tensor parallel group; attention apart keeps eight times as many."""
+    few = {"contextLength": 16384, "concurrency": 8}
+    plan, _ = decide(tmp_path, DEEPSEEK_R1, pool("h200", "BM.GPU.H200.8"), intent=few)
+    assert plan is not None
+    assert plan.services[0].engine.split == Split(tensor=8)
+    many = few | {"concurrency": 100}
+    plan, _ = decide(tmp_path, DEEPSEEK_R1, pool("h200", "BM.GPU.H200.8"), intent=many)
+    assert plan is not None
+    role = plan.services[0].engine
+    assert role.split == Split(data=8, expert=8)
+    assert (role.memory.concurrency or 0) >= 100
+    assert "--data-parallel-size" in role.command
+    assert "--enable-expert-parallel" in role.command

@@ -77,12 +77,12 @@ class Sglang(Engine):
         return activations, graphs
 
     def static_fraction(self, model: ModelMetadata, gpu: Gpu, split: Split, tuning: Tuning = DEFAULTS) -> float:
-        """The share for weights and KV cache."""
+        """The share for weights and KV cache; 0 where what SGLang keeps free is more than the GPU has."""
         if tuning.gpu_memory_utilization:
             return tuning.gpu_memory_utilization
         total = gpu.memory_bytes / MIB
         share = (total - sum(self.reserved_mib(model, gpu, split, tuning))) / total
-        return round(share * (TOWER_FACTOR if has_towers(model) else 1), 3)
+        return max(0.0, round(share * (TOWER_FACTOR if has_towers(model) else 1), 3))
 
     def illegal_expert_parallel(self, model: ModelMetadata, split: Split) -> tuple[str, ...]:
         """Experts are divided evenly, over GPUs that divide the stage's."""
