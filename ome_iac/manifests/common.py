@@ -27,6 +27,8 @@ def address(plan: Plan, service: ServicePlan) -> Manifest:
     router = service.router
     component = ROUTER if router and router.kind == "sglang-router" else service.engine.role
     port = router.target_port if router and router.sidecar_image else "http"
+    if service.engine.written and component != ROUTER:
+        port = service.engine.port  # a runtime document calls its port what it likes
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -46,6 +48,7 @@ def answering(role: RolePlan) -> dict[str, str]:
 
 def monitor(plan: Plan, service: ServicePlan, role: RolePlan, name: str) -> Manifest:
     """Prometheus scrapes /metrics of the pods that answer."""
+    port: Manifest = {"portNumber": role.port} if role.written else {"port": "http"}
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PodMonitor",
@@ -53,6 +56,6 @@ def monitor(plan: Plan, service: ServicePlan, role: RolePlan, name: str) -> Mani
         "spec": {
             "selector": {"matchLabels": selector(service, role.role) | answering(role)},
             "podTargetLabels": [NAME, COMPONENT],
-            "podMetricsEndpoints": [{"port": "http", "path": "/metrics", "interval": "15s"}],
+            "podMetricsEndpoints": [port | {"path": "/metrics", "interval": "15s"}],
         },
     }

@@ -102,20 +102,22 @@ def unknown_method(name: str, version: Version, methods: Mapping[str, Method], m
     return ()
 
 
-def unsuited_gpu(name: str, methods: Mapping[str, Method], model: ModelMetadata, gpu: Gpu) -> tuple[str, ...]:
-    """Why the GPU is no place for the stored weights; empty if it is one."""
-    stored = model.quantization
-    method = methods.get(stored.method) if stored else None
-    if stored is None or method is None:
+def unsuited_gpu(
+    name: str, methods: Mapping[str, Method], model: ModelMetadata, gpu: Gpu, tuning: Tuning
+) -> tuple[str, ...]:
+    """Why the GPU is no place for the stored weights, or for what is made of plain ones; empty if it is one."""
+    used = model.quantization.method if model.quantization else tuning.quantization
+    method = methods.get(used) if used else None
+    if used is None or method is None:
         return ()
     if gpu.vendor == "amd":
-        return () if gpu.arch in method.amd else (f"{name} does not run {stored.method} on {gpu.name} ({gpu.arch})",)
+        return () if gpu.arch in method.amd else (f"{name} does not run {used} on {gpu.name} ({gpu.arch})",)
     capability = Version(gpu.compute_capability or "0")
     needed = Version(f"{method.nvidia // 10}.{method.nvidia % 10}")
     if capability < needed:
-        return (f"{stored.method} in {name} needs compute capability {needed}, {gpu.name} has {capability}",)
+        return (f"{used} in {name} needs compute capability {needed}, {gpu.name} has {capability}",)
     if method.beyond and capability >= Version(f"{method.beyond // 10}.{method.beyond % 10}"):
-        return (f"{name} has no {stored.method} for compute capability {capability} ({gpu.name})",)
+        return (f"{name} has no {used} for compute capability {capability} ({gpu.name})",)
     return ()
 
 

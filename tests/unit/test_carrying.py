@@ -274,3 +274,66 @@ def test_pods_run_without_rights_and_drain_before_they_stop() -> None:
     assert container["lifecycle"]["preStop"]["sleep"]["seconds"] < pod["terminationGracePeriodSeconds"]
     [spread] = pod["topologySpreadConstraints"]
     assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
+
+
+RUNTIME = {
+    "apiVersion": "ome.io/v1beta1",
+    "kind": "ClusterServingRuntime",
+    "metadata": {"name": "own"},
+    "spec": {
+        "supportedModelFormats": [{"modelFormat": {"name": "safetensors"}, "modelArchitecture": "LlamaForCausalLM"}],
+        "engineConfig": {
+            "labels": {"logging": "on"},
+            "volumes": [{"name": "dshm", "emptyDir": {"medium": "Memory"}}],
+            "runner": {
+                "name": "ome-container",
+                "image": "docker.io/vllm/vllm-openai:v0.19.0",
+                "command": ["vllm", "serve", "$(MODEL_PATH)"],
+                "args": ["--tensor-parallel-size", "2", "--max-model-len", "8192", "--served-model-name", "{{.Name}}"],
+                "ports": [{"containerPort": 8080, "name": "http1"}],
+                "volumeMounts": [{"name": "dshm", "mountPath": "/dev/shm"}],
+                "resources": {"limits": {"nvidia.com/gpu": 2}},
+            },
+        },
+    },
+}
+
+
+def test_a_runtime_document_writes_its_pods_itself() -> None:
+    plan = planned(RUNTIME, service("chat", "small", runtime={"name": "own"}))
+    [role] = plan.services[0].roles
+    assert (role.runtime, role.split.tensor, plan.services[0].context_length) == ("own", 2, 8192)
+    pod = made(plan)["Deployment"]["spec"]["template"]
+    [container] = pod["spec"]["containers"]
+    assert container["name"] == "ome-container"
+    assert container["command"] == ["vllm", "serve", "$(MODEL_PATH)"]
+    assert container["args"][-1] == "chat"
+    assert {"name": "MODEL_PATH", "value": "example/small"} in container["env"]
+    assert {"name": "PARALLELISM_SIZE", "value": "2"} in container["env"]
+    assert pod["metadata"]["labels"]["logging"] == "on"
+    assert pod["spec"]["nodeSelector"] == plan.pool("h100").labels
+    assert made(plan)["Service"]["spec"]["ports"][0]["targetPort"] == 8080
+
+
+def test_a_service_writes_over_the_runtimes_container_and_its_arguments_are_joined() -> None:
+    runner = {"name": "ome-container", "args": ["--max-num-seqs", "8"], "env": [{"name": "LOG", "value": "debug"}]}
+    wanted = service("chat", "small", runtime={"name": "own"}, engine={"runner": runner})
+    [container] = made(planned(RUNTIME, wanted))["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert container["args"][:2] == ["--tensor-parallel-size", "2"]
+    assert container["args"][-2:] == ["--max-num-seqs", "8"]
+    assert {"name": "LOG", "value": "debug"} in container["env"]
+
+
+@pytest.mark.parametrize("runtime", [None, {"name": "vllm"}])
+def test_a_container_without_its_runtime_document_is_refused(runtime: dict[str, str] | None) -> None:
+    wanted = service("chat", "small", engine={"runner": {"name": "ome-container", "image": "x"}})
+    if runtime:
+        wanted["spec"]["runtime"] = runtime
+    assert "spec.engine.runner" in refusal(wanted)
+
+
+def test_what_the_document_says_of_its_pods_goes_over_ours() -> None:
+    engine = {"priorityClassName": "gold", "tolerations": [{"key": "team", "operator": "Exists"}]}
+    pod = made(planned(service("chat", "small", engine=engine)))["Deployment"]["spec"]["template"]["spec"]
+    assert pod["priorityClassName"] == "gold"
+    assert [item["key"] for item in pod["tolerations"]] == ["nvidia.com/gpu", "team"]

@@ -193,3 +193,10 @@ def test_a_version_without_a_catalogue_says_whose_flags_it_has() -> None:
     assert engine("vllm", "0.30.0").notes == (
         "flags and architectures are those of vllm 0.33.0, the nearest version in the catalogue",
     )
+
+
+def test_weights_are_made_fp8_only_by_engines_that_can() -> None:
+    tuned = Tuning(quantization="fp8")
+    [reason] = all_engines()["tensorrt-llm"].gpu_refusals(LLAMA_8B, gpus()["A10"], tuned)
+    assert "does not quantize while loading" in reason
+    assert all_engines()["vllm"].gpu_refusals(LLAMA_8B, gpus()["A10"], tuned) == ()

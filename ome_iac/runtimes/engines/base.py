@@ -106,7 +106,7 @@ class Engine(ABC):
             return (f"{gpu.name} does not compute in bfloat16",)
         if tuning.quantization and not self.quantizes_on_load:
             return (f"{self.name} does not quantize while loading; weights stored in {tuning.quantization} would do",)
-        return (*unsuited_gpu(self.name, self.methods, model, gpu), *unsuited_tuning(model, gpu, tuning))
+        return (*unsuited_gpu(self.name, self.methods, model, gpu, tuning), *unsuited_tuning(model, gpu, tuning))
 
     def illegal_splits(self, model: ModelMetadata, split: Split) -> tuple[str, ...]:
         """Why the model cannot be split so; empty if it can."""
