@@ -8,6 +8,7 @@ from ome_iac.cli import cluster, deploy, engine, estimate, model
 from ome_iac.cli.fit import fit
 from ome_iac.cli.lock import lock
 from ome_iac.cli.plan import plan
+from ome_iac.cli.render import render
 from ome_iac.cli.select import select
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app.command()(deploy.outputs)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(deploy.rehearse)
 app.command()(lock)
 app.command()(select)
+app.command()(render)
 app.add_typer(model.app, name="model")
 app.add_typer(estimate.app, name="estimate")
 app.add_typer(engine.app, name="engine")

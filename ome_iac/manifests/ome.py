@@ -26,6 +26,8 @@ from ome_iac.spec.stack import AnyModel, Stack
 
 RUNNER = "ome-container"
 """The container that OME injects the model into."""
+FORMAT, FRAMEWORK = "safetensors", "transformers"
+"""Of a model of which nobody says: OME's definitions want both in a runtime's entry."""
 WORKLOADS = ("Deployment", "LeaderWorkerSet")
 OMES_OWN = ("serviceAccountName",)
 """Fields of our pods that name objects which OME does not make."""
@@ -80,9 +82,9 @@ def _refusals(service: ServicePlan, document: InferenceService, model: AnyModel)
     if service.router and service.router.kind == "endpoint-picker":
         yield document.problem("spec.router", "is an endpoint picker behind a gateway, which OME does not run", remedy)
     if service.pattern == "serverless":
-        yield document.problem("spec.intent.pattern", "is serverless, whose pods OME makes by rules of its own", remedy)
+        yield document.problem("spec.intent.pattern", "is serverless, which target ome cannot write yet", remedy)
     if any(role.queue for role in service.roles):
-        yield document.problem("", "is admitted by Kueue, whose queue OME's documents do not name", remedy)
+        yield document.problem("", "is admitted by Kueue, which target ome cannot write yet", remedy)
     if service.together:
         yield document.problem("", "has prefill and decode on one node, which OME's decoder cannot ask for", remedy)
     if service.volume.kind == "claim" and model.spec.storage.path:
@@ -117,10 +119,10 @@ def _declaration(plan: Plan, model: AnyModel) -> dict[str, Any]:
     """What OME matches a runtime by: as declared, else as read."""
     place = (model.metadata.namespace or "default") if isinstance(model, BaseModel) else None
     read = next(one.metadata for one in plan.models if (one.namespace, one.name) == (place, model.name))
-    framework = {"name": read.framework, "version": read.framework_version}
+    framework = {"name": read.framework or FRAMEWORK, "version": read.framework_version}
     known = {
-        "modelFormat": {"name": read.format or "safetensors"},
-        "modelFramework": {key: value for key, value in framework.items() if value} if read.framework else None,
+        "modelFormat": {"name": read.format or FORMAT},
+        "modelFramework": {key: value for key, value in framework.items() if value},
         "modelArchitecture": read.architecture,
         "quantization": read.quantization.ome_name if read.quantization else None,
     }

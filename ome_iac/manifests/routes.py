@@ -19,7 +19,13 @@ def route_object(plan: Plan, route: Route) -> Manifest:
 
 
 def external_objects(plan: Plan, external: External) -> list[Manifest]:
-    """A Service that is an alias of the name elsewhere."""
+    """A Service that is an alias of the name elsewhere, and that a gateway speaks TLS to it where it does."""
+    name = object_name(external.name)
+    by_gateway = any(
+        split.kind == "gateway" and split.namespace == external.namespace and name in {b.name for b in split.backends}
+        for split in plan.splits
+    )
+    policy = [_tls_policy(plan, external)] if external.tls and by_gateway else []
     return [
         {
             "apiVersion": "v1",
@@ -38,8 +44,22 @@ def external_objects(plan: Plan, external: External) -> list[Manifest]:
                     }
                 ],
             },
-        }
+        },
+        *policy,
     ]
+
+
+def _tls_policy(plan: Plan, external: External) -> Manifest:
+    """Gateway API's, in its standard channel since v1.4.0: without it a gateway speaks plain HTTP to any Service."""
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "BackendTLSPolicy",
+        "metadata": _metadata(plan, external.name, external.namespace),
+        "spec": {
+            "targetRefs": [{"group": "", "kind": "Service", "name": object_name(external.name)}],
+            "validation": {"hostname": external.host, "wellKnownCACertificates": "System"},
+        },
+    }
 
 
 def _metadata(plan: Plan, name: str, namespace: str) -> Manifest:
@@ -53,6 +73,11 @@ def _metadata(plan: Plan, name: str, namespace: str) -> Manifest:
 
 def _http_route(plan: Plan, route: Route) -> Manifest:
     namespace, _, gateway = route.parent.partition("/")
+    hosts = {
+        object_name(external.name): external.host
+        for external in plan.externals
+        if external.namespace == route.namespace
+    }
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
@@ -64,19 +89,22 @@ def _http_route(plan: Plan, route: Route) -> Manifest:
                 {
                     "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
                     "timeouts": {"request": STREAM, "backendRequest": STREAM},
-                    "backendRefs": [_reference(backend) for backend in route.backends],
+                    "backendRefs": [_reference(backend, hosts.get(backend.name)) for backend in route.backends],
                 }
             ],
         },
     }
 
 
-def _reference(backend: Backend) -> Manifest:
+def _reference(backend: Backend, host: str | None) -> Manifest:
+    """`host`: what a server elsewhere is called by; it knows nothing of the name that the request was sent to."""
     if backend.kind == "InferencePool":
         group: Manifest = {"group": "inference.networking.k8s.io", "kind": "InferencePool"}
     else:
         group = {"kind": "Service"}
-    return {**group, "name": backend.name, "port": backend.port, "weight": backend.weight}
+    rewritten = [{"type": "URLRewrite", "urlRewrite": {"hostname": host}}]
+    filters = {"filters": rewritten} if host and backend.kind == "Service" else {}
+    return {**group, "name": backend.name, "port": backend.port, "weight": backend.weight, **filters}
 
 
 def _virtual_service(plan: Plan, route: Route) -> Manifest:

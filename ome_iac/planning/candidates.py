@@ -229,7 +229,7 @@ def _ways(
             yield Failure(engine, pool, None, unsuited)
             continue
         found = looked = False
-        for nodes in node_counts(engine, pool):
+        for nodes in filter(demand.allows, node_counts(engine, pool)):
             for proof in own.on_nodes(pool.shape, nodes):
                 looked = True
                 if proof.illegal:
@@ -262,6 +262,9 @@ def node_counts(engine: Engine, pool: Pool) -> Iterable[int]:
 def _no_split(engine: Engine, pool: Pool, demand: Demand) -> str:
     if isinstance(engine, Custom):
         return f"a replica is {engine.pods} pods on {engine.pods} nodes, {pool.name} has {pool.nodes}"
+    if demand.pattern == "multi-node":
+        lack = "no RDMA joins its nodes" if not pool.shape.rdma else f"it has {pool.nodes} node"
+        return lack if engine.multi_node else f"{engine.name} does not run on several nodes"
     return f"TP {demand.tensor} is no split of its nodes of {pool.shape.gpus} GPUs"
 
 

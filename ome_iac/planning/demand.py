@@ -31,6 +31,11 @@ class Demand:
     lengths: Lengths
     first_token_ms: float | None
     per_token_ms: float | None
+    pattern: str = "auto"
+
+    def allows(self, nodes: int) -> bool:
+        """Whether a replica on so many nodes is what the pattern asks for."""
+        return nodes == 1 if self.pattern == "standard" else nodes > 1 or self.pattern != "multi-node"
 
     @property
     def timed(self) -> bool:
@@ -53,6 +58,7 @@ def demand_of(model: ModelMetadata, task: Task, intent: Intent, replicas: int, s
         lengths=lengths_within(context, intent.input_tokens, intent.output_tokens),
         first_token_ms=_limit(intent.time_to_first_token),
         per_token_ms=_limit(intent.time_per_token),
+        pattern=intent.pattern,
     )
 
 

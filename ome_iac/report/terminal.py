@@ -13,6 +13,7 @@ from ome_iac.models.metadata import Source
 from ome_iac.planning.plan import Plan, PoolPlan, Rejection, RolePlan, ServicePlan
 from ome_iac.problems import Problem
 from ome_iac.report.oci import oci_lines
+from ome_iac.report.serving import across, around
 
 BAR = 24
 SHOWN_REJECTIONS = 4
@@ -45,6 +46,7 @@ def plan_lines(plan: Plan, explain: str | None = None) -> Iterator[str]:
     for service in plan.services:
         yield ""
         yield from _service_lines(plan, service, everything=explain in (service.name, "all"))
+    yield from across(plan, _row)
 
 
 def _pool_lines(pool: PoolPlan, plan: Plan) -> Iterator[str]:
@@ -76,6 +78,7 @@ def _service_lines(plan: Plan, service: ServicePlan, everything: bool) -> Iterat
     yield f"[bold]{name}[/]   {escape(service.model)}{revision}   {size}"
     for role in service.roles:
         yield from _role_lines(plan, service, role)
+    yield from around(service, _row)
     yield from _price(service)
     yield _row("why", service.why)
     yield from _rejections(plan, service, everything)

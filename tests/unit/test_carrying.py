@@ -250,10 +250,25 @@ def test_requests_are_divided_by_weight_between_here_and_elsewhere() -> None:
     elsewhere = document("ExternalService", "cloud", host="inference.example.com", model="small")
     ingress = {"kind": "gateway", "parent": "gateways/public"}
     plan = planned(platform(ingress=ingress), service("chat", "small"), split, elsewhere)
-    alias, route = stack_objects(plan)
+    alias, policy, route = stack_objects(plan)
     assert alias["spec"]["externalName"] == "inference.example.com"
+    assert policy["spec"]["targetRefs"] == [{"group": "", "kind": "Service", "name": "cloud"}]
+    assert policy["spec"]["validation"]["hostname"] == "inference.example.com"
     [rule] = route["spec"]["rules"]
     assert [(item["name"], item["weight"]) for item in rule["backendRefs"]] == [("chat", 95), ("cloud", 5)]
+    here, there = rule["backendRefs"]
+    assert "filters" not in here
+    assert there["filters"] == [{"type": "URLRewrite", "urlRewrite": {"hostname": "inference.example.com"}}]
+
+
+def test_no_tls_is_spoken_to_a_service_elsewhere_that_has_none() -> None:
+    split = document(
+        "TrafficSplit", "public", services=[{"service": "chat", "weight": 95}, {"service": "cloud", "weight": 5}]
+    )
+    elsewhere = document("ExternalService", "cloud", host="inference.example.com", port=80, tls=False, model="small")
+    ingress = {"kind": "gateway", "parent": "gateways/public"}
+    objects = stack_objects(planned(platform(ingress=ingress), service("chat", "small"), split, elsewhere))
+    assert [item["kind"] for item in objects] == ["Service", "HTTPRoute"]
 
 
 def test_a_split_that_leads_nowhere_is_refused_with_all_its_faults() -> None:
@@ -337,3 +352,13 @@ def test_what_the_document_says_of_its_pods_goes_over_ours() -> None:
     pod = made(planned(service("chat", "small", engine=engine)))["Deployment"]["spec"]["template"]["spec"]
     assert pod["priorityClassName"] == "gold"
     assert [item["key"] for item in pod["tolerations"]] == ["nvidia.com/gpu", "team"]
+
+
+def test_a_pattern_that_is_asked_for_is_taken_or_refused() -> None:
+    several = planned(service("chat", "small", intent={"pattern": "multi-node"}))
+    assert several.services[0].pattern == "multi-node"
+    assert several.services[0].engine.nodes == 2
+    text = refusal(service("chat", "huge", intent={"pattern": "standard", "contextLength": 8192}))
+    assert "fits nowhere" in text
+    alone = refusal(service("chat", "small", intent={"pattern": "multi-node"}), nodes=1)
+    assert "it has 1 node" in alone

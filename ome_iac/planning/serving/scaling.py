@@ -28,6 +28,13 @@ RUNNING_AND_WAITING = {
     "tgi": ("tgi_batch_current_size", "tgi_queue_size"),
     "tei": ("te_queue_size",),
 }
+MEASURED = {
+    "concurrency": "requests at once",
+    "rps": "requests a second",
+    "requests": "requests running or waiting",
+    "requests-per-second": "requests a second",
+}
+"""What a trigger's name means to a reader."""
 FINISHED = {"vllm": "vllm:request_success_total", "sglang": "sglang:num_requests_total", "tgi": "tgi_request_success"}
 
 
@@ -128,7 +135,7 @@ def _knative(asked: Asked, service: ServicePlan, role: RolePlan) -> Scaling:
     metric = asked.component.scale_metric or "concurrency"
     target = asked.component.scale_target or target_requests(role)
     trigger = Trigger(name=metric, query="", threshold=str(target))
-    return _scaling(asked, role, "knative", (trigger,), f"scales to zero; one replica for {target} {metric}")
+    return _scaling(asked, role, "knative", (trigger,), f"one replica for {target} {MEASURED.get(metric, metric)}")
 
 
 def _by_resource(asked: Asked, service: ServicePlan, role: RolePlan, metric: str) -> Scaling:
@@ -166,7 +173,13 @@ def _by_requests(
         there = f'destination_service_namespace="{service.namespace}"'
         query = f"sum(rate(istio_requests_total{{{arrived},{there}}}[1m]))"
         triggers.append(Trigger(name="arrivals", query=query, threshold=target))
-    scaling = _scaling(asked, role, "keda", tuple(triggers), f"one replica for {target} of {triggers[0].name}")
+    scaling = _scaling(
+        asked,
+        role,
+        "keda",
+        tuple(triggers),
+        f"one replica for {target} {MEASURED.get(triggers[0].name, 'of the query asked for')}",
+    )
     return scaling.model_copy(update={"prometheus": address}), [], ()
 
 
