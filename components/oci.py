@@ -39,10 +39,12 @@ def register_oci(
     provider: oci.Provider,
     uses: Mapping[str, PoolPlan] | None = None,
     reservations: Mapping[str, pulumi.Output[str | None]] | None = None,
+    home: oci.Provider | None = None,
 ) -> OciResources:
     """Register everything below Kubernetes.
 
-    `uses` are what the pools' GPUs are for, by the pools' names, `reservations` the OCIDs of the stack's own by theirs.
+    `uses` are what the pools' GPUs are for, by the pools' names, `reservations` the OCIDs of the stack's own by theirs;
+    `home` is the provider of the home region, where there is one already.
     """
     options = pulumi.ResourceOptions(providers=[provider])
     network = Network(plan.network.name, plan.network, options) if plan.network else None
@@ -61,7 +63,9 @@ def register_oci(
             plan.existing.ca_certificate or "",
             plan.existing.vcn_native,
         )
-    allowed = _allow(plan.policy, provider, plan.region) if plan.policy else []
+    allowed = []
+    if plan.policy:
+        allowed = _allow(plan.policy, home or home_provider(plan, provider, plan.policy.home_region))
     pools = {}
     if place and joining:
         after = pulumi.ResourceOptions(providers=[provider], depends_on=[*([network] if network else []), *allowed])
@@ -78,10 +82,12 @@ def _given(cluster: ClusterPlan) -> NetworkIds:
     return cluster.network
 
 
-def _allow(policy: PolicyPlan, provider: oci.Provider, region: str | None) -> list[pulumi.Resource]:
-    """IAM is written in the tenancy's home region."""
-    if policy.home_region and policy.home_region != region:
-        provider = oci.Provider("oci-home", region=policy.home_region)
+def home_provider(plan: OciPlan, provider: oci.Provider, region: str | None) -> oci.Provider:
+    """The provider of the tenancy's home region, where IAM is written: the stack's own where that is there."""
+    return oci.Provider("oci-home", region=region) if region and region != plan.region else provider
+
+
+def _allow(policy: PolicyPlan, provider: oci.Provider) -> list[pulumi.Resource]:
     options = pulumi.ResourceOptions(provider=provider)
     made: list[pulumi.Resource] = []
     if policy.joining and policy.tenancy_id:

@@ -13,6 +13,7 @@ from ome_iac.estimates.recorded import recorded_patterns, recorded_speeds
 from ome_iac.lookups.oci_tenancy import recorded
 from ome_iac.models.lock import Lock
 from ome_iac.models.metadata import ModelMetadata
+from ome_iac.planning.admission.sharing import dedicated_models
 from ome_iac.planning.oci.tenancy import TenancyFacts
 from ome_iac.planning.plan import Plan
 from ome_iac.planning.planner import plan_stack
@@ -21,6 +22,8 @@ from ome_iac.spec.services import InferenceService, unsupported
 from ome_iac.spec.stack import Stack, load_stack
 
 NAMESPACE = "ome-iac:"
+SECRETS = ("huggingFaceToken",)
+"""Keys whose values the program alone asks the engine for; a plan does without them."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,10 @@ class Settings:
         """From `ome-iac:key: value` pairs; a key that we do not know is an error, other namespaces are not ours."""
         known = [name for name in cls.__dataclass_fields__ if name != "stack"]
         ours = {key.removeprefix(NAMESPACE): value for key, value in config.items() if key.startswith(NAMESPACE)}
+        ours = {key: value for key, value in ours.items() if key not in SECRETS}
         where = f"stacks/Pulumi.{stack}.yaml"
         problems = [
-            Problem(where, f"{NAMESPACE}{key}", "is not a known key", did_you_mean(key, known))
+            Problem(where, f"{NAMESPACE}{key}", "is not a known key", did_you_mean(key, [*known, *SECRETS]))
             for key in ours
             if key not in known
         ]
@@ -153,10 +157,11 @@ def _lock(project: Project, path: Path, problems: list[Problem]) -> Lock | None:
 
 
 def read_models(project: Project, stack: Stack, lock: Lock, problems: list[Problem]) -> dict[str, ModelMetadata]:
-    """Metadata of every model that a service names, by its URI: from the lock, else from its source."""
+    """Metadata of every model that a service or a dedicated cluster names, by its URI: from the lock, else from its
+    source."""
     found: dict[str, ModelMetadata] = {}
-    for service in stack.of(InferenceService):
-        model = stack.model_of(service)
+    served = [stack.model_of(service) for service in stack.of(InferenceService)]
+    for model in [*served, *dedicated_models(stack)]:
         if model is None or model.spec.storage.storage_uri in found:
             continue
         uri = model.spec.storage.storage_uri

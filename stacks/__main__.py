@@ -18,4 +18,9 @@ except ProblemsError as error:
         pulumi.log.error(str(problem))
     sys.exit(32)  # the engine's code for "the message has been shown"
 
-deploy(plan, kubeconfig=settings.kubeconfig or None, context=settings.context or None)
+deploy(
+    plan,
+    kubeconfig=settings.kubeconfig or None,
+    context=settings.context or None,
+    token=pulumi.Config("ome-iac").get_secret("huggingFaceToken"),
+)

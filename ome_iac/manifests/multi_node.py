@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ome_iac.manifests.names import labels, metadata, role_name, selector
+from ome_iac.manifests.names import metadata, queued_metadata, role_name, selector
 from ome_iac.manifests.pods import Manifest, pod_template
 from ome_iac.planning.plan import Plan, RolePlan, ServicePlan
 
-QUEUE = "kueue.x-k8s.io/queue-name"
 REQUIRED_TOPOLOGY = "kueue.x-k8s.io/podset-required-topology"
 GROUP_INDEX = "leaderworkerset.sigs.k8s.io/group-index"
 DOMAIN_CLAIM = "nvlink-domain"
@@ -28,14 +27,12 @@ def _group(plan: Plan, service: ServicePlan, role: RolePlan) -> Manifest:
     LeaderWorkerSet's own exclusive-topology is not used: it gives every group a block of its own, and the second group
     of a pool with one block would wait for ever.
     """
-    body = metadata(plan, service, role.role, role_name(service, role))
     templates = {
         "leaderTemplate": pod_template(plan, service, role),
         "workerTemplate": pod_template(plan, service, role, command=role.worker_command, serving=False),
     }
     assert role.fabric is not None, role.role
     if role.queue:
-        body["labels"] = labels(plan, service, role.role) | {QUEUE: role.queue}
         for template in templates.values():
             template["metadata"].setdefault("annotations", {})[REQUIRED_TOPOLOGY] = role.fabric.block_label
     else:
@@ -47,7 +44,7 @@ def _group(plan: Plan, service: ServicePlan, role: RolePlan) -> Manifest:
     return {
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
         "kind": "LeaderWorkerSet",
-        "metadata": body,
+        "metadata": queued_metadata(plan, service, role),
         "spec": {
             **({} if role.scaling else {"replicas": role.replicas}),
             "startupPolicy": "LeaderCreated",

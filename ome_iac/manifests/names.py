@@ -5,6 +5,9 @@ from __future__ import annotations
 from ome_iac.planning.names import COMPONENT, GROUP_LIMIT, LIMIT, NAME, object_name
 from ome_iac.planning.plan import Plan, RolePlan, ServicePlan
 
+QUEUE = "kueue.x-k8s.io/queue-name"
+"""Label by which Kueue takes what makes pods into a LocalQueue."""
+
 
 def role_name(service: ServicePlan, role: RolePlan) -> str:
     """What the objects of a role are called: as the service, where it has one role."""
@@ -30,3 +33,10 @@ def labels(plan: Plan, service: ServicePlan, component: str) -> dict[str, str]:
 def metadata(plan: Plan, service: ServicePlan, component: str, name: str) -> dict[str, object]:
     """Name, namespace and labels of an object."""
     return {"name": name, "namespace": service.namespace, "labels": labels(plan, service, component)}
+
+
+def queued_metadata(plan: Plan, service: ServicePlan, role: RolePlan) -> dict[str, object]:
+    """The same of what makes a role's pods, which Kueue has to admit where the role has a queue."""
+    queue = {QUEUE: role.queue} if role.queue else {}
+    found = labels(plan, service, role.role) | queue
+    return {"name": role_name(service, role), "namespace": service.namespace, "labels": found}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ome_iac.hardware import GIB
+from ome_iac.manifests.mesh import sidecar_label
 from ome_iac.manifests.names import labels
 from ome_iac.planning.names import object_name
 from ome_iac.planning.plan import Plan, RolePlan, ServicePlan, Written
@@ -39,7 +40,7 @@ def pod_template(
     """
     if role.written:
         return _written(plan, service, role, role.written, serving)
-    metadata: Manifest = {"labels": labels(plan, service, role.role)}
+    metadata: Manifest = {"labels": _labels(plan, service, role)}
     annotations = {**service.annotations, **_network_annotation(role)}
     if annotations:
         metadata["annotations"] = annotations
@@ -91,9 +92,18 @@ def _written(plan: Plan, service: ServicePlan, role: RolePlan, written: Written,
         "nodeSelector": pool.labels,
         "tolerations": [{"key": key, "operator": "Exists", "effect": effect} for key, _, effect in pool.taints],
     }
-    metadata: Manifest = {"labels": {**written.labels, **labels(plan, service, role.role)}}
+    metadata: Manifest = {"labels": {**written.labels, **_labels(plan, service, role)}}
     annotations = {**written.annotations, **service.annotations}
     return {"metadata": metadata | ({"annotations": annotations} if annotations else {}), "spec": merged(ours, pod)}
+
+
+def _labels(plan: Plan, service: ServicePlan, role: RolePlan) -> dict[str, str]:
+    """Those of every object; in a tenant's mesh also the one that keeps the sidecar out of pods it would cut off."""
+    found = labels(plan, service, role.role)
+    owner = plan.tenant_of(service.namespace)
+    if owner is None or not owner[0].mesh:
+        return found
+    return found | sidecar_label(owner[1], found)
 
 
 def _command(command: Sequence[str]) -> Manifest:

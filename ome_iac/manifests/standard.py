@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ome_iac.manifests.names import metadata, role_name, selector
+from ome_iac.manifests.names import metadata, queued_metadata, role_name, selector
 from ome_iac.manifests.pods import Manifest, pod_template
 from ome_iac.planning.plan import Plan, RolePlan, ServicePlan
 
@@ -30,7 +30,7 @@ def deployment(plan: Plan, service: ServicePlan, role: RolePlan) -> Manifest:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata(plan, service, role.role, role_name(service, role)),
+        "metadata": queued_metadata(plan, service, role),
         "spec": {
             **({} if role.scaling else {"replicas": role.replicas}),
             "selector": matching,

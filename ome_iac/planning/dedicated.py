@@ -131,7 +131,7 @@ def _nodes(
     idle = pool.capacity.empty_nodes
     notes = [f"{idle} of {pool.nodes} nodes serve nobody"] if idle else []
     if any(document.name == spec.pool and document.spec.mode == "existing" for document in stack.of(NodePool)):
-        notes.append(f"its nodes are there already: taint them {TAINT}={cluster.name}:NoSchedule")
+        notes.append(f"its nodes are there already: taint them {TAINT}={cluster.name}:NoSchedule and label them alike")
     return DedicatedNodesPlan(
         name=cluster.name,
         pool=spec.pool,

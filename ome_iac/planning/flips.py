@@ -109,7 +109,7 @@ def ways_to_fit(asker: Asker, pools: Sequence[Pool]) -> tuple[str, ...]:
             ways.append(f"{text} would fit {_priced(found[0], changed)}")
     for pool in pools:
         if pool.shape.rdma:
-            larger = Pool.empty(pool.document, pool.shape, pool.nodes + 1)
+            larger = Pool.empty(pool.document, pool.shape, pool.nodes + 1, pool.dedicated)
             found = asker.search([larger]).fitting
             if found:
                 ways.append(f"one node more in {pool.name} would fit {_priced(found[0], asker.demand)}")

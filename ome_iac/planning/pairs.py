@@ -9,7 +9,6 @@ from ome_iac.planning.candidates import Candidate, speed_of
 from ome_iac.planning.cost import service_cost
 from ome_iac.planning.placement import Wanted
 from ome_iac.planning.plan import Rejection, RolePlan, ServicePlan
-from ome_iac.planning.pools import Pool
 from ome_iac.planning.roles import role_plan
 from ome_iac.planning.serving.decisions import RoleName
 from ome_iac.planning.serving.disaggregation import Pair, Pairing, Replicas, pair_up, role_demands
@@ -51,12 +50,10 @@ def replicas_of(service: InferenceService) -> Replicas:
     return Replicas(service.replicas, max(1, (decoder.min_replicas if decoder else None) or 1))
 
 
-def place_pairs(
-    wanted: Sequence[Wanted], pools: Sequence[Pool], platform: PlatformSpec
-) -> tuple[list[PlacedPair], list[Problem]]:
+def place_pairs(wanted: Sequence[Wanted], platform: PlatformSpec) -> tuple[list[PlacedPair], list[Problem]]:
     """Whoever needs most GPUs is placed first; a service that finds no pair, or no room for one, is a problem."""
     known: dict[tuple[object, ...], Pairing] = {}
-    found = [(item, _pairing(item, pools, platform, known)) for item in wanted]
+    found = [(item, _pairing(item, platform, known)) for item in wanted]
     placed: list[PlacedPair] = []
     problems: list[Problem] = []
     for item, pairing in sorted(found, key=_largest_first):
@@ -68,15 +65,14 @@ def place_pairs(
     return placed, problems
 
 
-def _pairing(
-    item: Wanted, pools: Sequence[Pool], platform: PlatformSpec, known: dict[tuple[object, ...], Pairing]
-) -> Pairing:
+def _pairing(item: Wanted, platform: PlatformSpec, known: dict[tuple[object, ...], Pairing]) -> Pairing:
     """All pairs; services that ask the same of the same model share them."""
     asker, replicas = item.asker, replicas_of(item.service)
     before, after = role_demands(asker.demand, item.service.spec.intent.concurrency, replicas)
-    key = (id(asker.model), before, after, tuple(asker.engines), replicas)
+    where = tuple(pool.name for pool in item.pools)
+    key = (id(asker.model), before, after, tuple(asker.engines), replicas, where)
     if key not in known:
-        ways = [asker.search(pools, demand).fitting for demand in (before, after)]
+        ways = [asker.search(item.pools, demand).fitting for demand in (before, after)]
         known[key] = pair_up(asker.model, after, ways[0], ways[1], replicas, platform.rdma, has_picker(platform))
     return known[key]
 

@@ -28,6 +28,8 @@ class Wanted:
     volume: Volume
     asker: Asker
     found: Search
+    pools: Sequence[Pool]
+    """Those that the service's namespace may be placed on, by name."""
     refused: tuple[Rejection, ...]
     """Runtime documents that serve no such model."""
 

@@ -12,11 +12,13 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ome_iac.models.metadata import ModelMetadata
+from ome_iac.planning.admission.plan import AdmissionPlan
 from ome_iac.planning.cost import ServiceCost
 from ome_iac.planning.decision import Decision
 from ome_iac.planning.oci.plan import OciPlan
 from ome_iac.planning.serving.decisions import Adapter, Controller, External, Fabric, RoleName, Route, Router, Scaling
 from ome_iac.planning.speed import Speed
+from ome_iac.planning.tenancy.plan import NamespacePlan, TenantPlan
 from ome_iac.runtimes.memory import Ledger
 from ome_iac.runtimes.splits import Split, Tuning
 from ome_iac.spec.services import Intent
@@ -228,13 +230,21 @@ class Plan(Decision):
     externals: tuple[External, ...] = ()
     splits: tuple[Route, ...] = Field(default=(), description="routes over several services")
     controllers: tuple[Controller, ...] = Field(default=(), description="what must run in the cluster, sorted")
+    admission: AdmissionPlan | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="reservations, dedicated clusters and queues; None, and not written: the stack has none of them",
+    )
+    tenants: tuple[TenantPlan, ...] = Field(default=(), exclude_if=lambda value: not value)
 
     @property
     def cost_per_hour(self) -> float:
-        """List price of all pools: what is paid whether or not a GPU is used."""
+        """List price of all pools, of what is reserved beside them and of OCI's dedicated clusters: what is paid
+        whether or not a GPU is used."""
         with_gpus = {pool.name: pool.cost_per_hour for pool in self.pools}
         without = {pool.name: pool.cost_per_hour for pool in self.oci.pools if pool.name not in with_gpus}
-        return sum({**without, **with_gpus}.values())
+        beside = self.admission.cost_per_hour if self.admission else 0
+        return sum({**without, **with_gpus}.values()) + beside
 
     def pool(self, name: str) -> PoolPlan:
         """The pool of that name."""
@@ -243,3 +253,11 @@ class Plan(Decision):
     def model(self, name: str) -> ModelPlan:
         """The model of that name."""
         return next(model for model in self.models if model.name == name)
+
+    def tenant_of(self, namespace: str) -> tuple[TenantPlan, NamespacePlan] | None:
+        """Whose namespace it is, and what was decided of it; None: no tenant's."""
+        for tenant in self.tenants:
+            for space in tenant.namespaces:
+                if space.name == namespace:
+                    return tenant, space
+        return None

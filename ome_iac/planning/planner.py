@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ome_iac.models.metadata import ModelMetadata
+from ome_iac.planning.admission.plan import AdmissionPlan
+from ome_iac.planning.admission.sharing import check_sharing, plan_sharing, queued
 from ome_iac.planning.candidates import Candidate, Rejections, Search, full_speed_of, speed_of
 from ome_iac.planning.cost import service_cost
 from ome_iac.planning.declared import contradictions
+from ome_iac.planning.dedicated import allowed_pools
 from ome_iac.planning.demand import Demand, demand_of
 from ome_iac.planning.flips import Asker, cheaper_ways, roles_apart
 from ome_iac.planning.oci.planner import plan_oci
@@ -22,9 +25,10 @@ from ome_iac.planning.proofs import Proofs
 from ome_iac.planning.refusals import refusal
 from ome_iac.planning.roles import role_plan
 from ome_iac.planning.runtime_choice import Runtimes
-from ome_iac.planning.serving.carry import carry_all, controllers_of, platform_of
+from ome_iac.planning.serving.carry import carry_all, controllers_of, platform_of, without_kueue
 from ome_iac.planning.serving.routes import externals_of, splits_of
 from ome_iac.planning.speed import NO_ESTIMATES, NO_PATTERNS, Estimates, PatternEstimates, Speed
+from ome_iac.planning.tenancy.plan import TenantPlan
 from ome_iac.planning.workload import scratch_bytes, volume_of, weights_on_node
 from ome_iac.problems import Problem
 from ome_iac.runtimes.engines import Engine, nearest_legal, task_of
@@ -41,11 +45,14 @@ from ome_iac.spec.stack import AnyModel, Stack
 class _Planning:
     """What holds for one run: the input, and what was found for it so far."""
 
+    stack: Stack
     models: Stack
     """Models only: each service looks its own up among these, however many services there are."""
     metadata: Mapping[str, ModelMetadata]
     pools: list[Pool]
     pools_broken: bool
+    sharing_broken: bool
+    """Reservations, dedicated clusters or tenants are wrong, so that nothing can be said of who may run where."""
     runtimes: Runtimes
     estimates: Estimates
     patterns: PatternEstimates
@@ -53,6 +60,14 @@ class _Planning:
     proofs: Proofs = field(default_factory=Proofs)
     rejections: Rejections = field(default_factory=Rejections)
     searches: dict[tuple[object, ...], Search] = field(default_factory=dict)
+    allowed: dict[str, tuple[Pool, ...]] = field(default_factory=dict)
+
+    def pools_for(self, namespace: str) -> tuple[Pool, ...]:
+        """The pools that services of a namespace may be placed on, by name."""
+        if namespace not in self.allowed:
+            names = allowed_pools(self.stack, namespace)
+            self.allowed[namespace] = tuple(pool for pool in self.pools if pool.name in names)
+        return self.allowed[namespace]
 
 
 def plan_stack(
@@ -65,22 +80,31 @@ def plan_stack(
     """Decide the stack. `metadata` is by the model's storageUri; a model that is not in it is left out silently, since
     whoever read the models has said why. `estimates` and `patterns` are recorded answers about speed, and about prefill
     and decode apart; `tenancy` are OCI's, about the stack's region. With any problem there is no plan."""
-    problems: list[Problem] = []
+    problems: list[Problem] = [*check_sharing(stack, metadata)]
+    sharing_broken = bool(problems)
     pools = declared_pools(stack)
     broken_pools = unknown_shapes(stack) or any(kind == "NodePool" for kind, _ in stack.unusable)
     models = replace(stack, documents=stack.models)
-    run = _Planning(models, metadata, pools, broken_pools, Runtimes.of(stack), estimates, patterns, problems)
+    run = _Planning(
+        stack, models, metadata, pools, broken_pools, sharing_broken, Runtimes.of(stack), estimates, patterns, problems
+    )
     for _, document in sorted(run.runtimes.documents.items(), key=lambda each: (each[0][0] or "", each[0][1])):
         problems += container_faults(document)
     wanted = [found for service in stack.of(InferenceService) if (found := _wanted(service, run))]
-    pairs, unpaired = place_pairs([item for item in wanted if apart(item.service)], pools, platform_of(stack))
+    pairs, unpaired = place_pairs([item for item in wanted if apart(item.service)], platform_of(stack))
     placed, waiting = place_all([item for item in wanted if not apart(item.service)], pools, run.rejections)
     if not broken_pools:
-        problems += (*unpaired, *(refusal(item, placed, pools) for item in waiting))
+        problems += (*unpaired, *(refusal(item, placed) for item in waiting))
     services = [_with_surge(_service_plan(item, run), item) for item in placed]
     services += (pair_service(pair) for pair in pairs)
     pool_plans = {pool.name: pool.plan() for pool in pools}
     services = carry_all(stack, services, run.runtimes, pool_plans, problems)
+    admission: AdmissionPlan | None = None
+    tenants: tuple[TenantPlan, ...] = ()
+    if not sharing_broken:
+        admission, tenants = plan_sharing(stack, tuple(pool_plans.values()), services, metadata, problems)
+        services = queued(services, admission)
+        problems += without_kueue(stack, admission)
     splits = splits_of(stack, services, platform_of(stack), problems)
     on_pools: dict[str, list[str]] = {}
     for service in services:
@@ -116,7 +140,9 @@ def plan_stack(
             services=tuple(services),
             externals=externals_of(stack),
             splits=splits,
-            controllers=controllers_of(services, splits),
+            controllers=controllers_of(services, splits, admission, tenants),
+            admission=admission,
+            tenants=tenants,
         ),
         [],
     )
@@ -142,16 +168,26 @@ def _wanted(service: InferenceService, run: _Planning) -> Wanted | None:
         missing = "; ".join(facts.missing) or "its capability is unknown"
         problems.append(service.problem("spec.model.name", f"{document.name} cannot be planned: {missing}", ""))
     problems += _contradictions(service, document, facts, engines)
-    if not run.pools and not run.pools_broken:
-        problems.append(service.problem("", "has no pool to run on", "declare a NodePool of a shape with GPUs"))
-    if len(problems) > before or task is None or volume is None or not run.pools:
+    pools = run.pools_for(service.namespace)
+    if not pools and not run.pools_broken:
+        problems += _without_pools(service, run)
+    if len(problems) > before or task is None or volume is None or not pools:
         return None
     demand = demand_of(facts, task, service.spec.intent, service.replicas, scratch_bytes(facts, volume))
     asker = Asker(facts, demand, engines, service.replicas, weights_on_node(facts, volume), run.proofs, run.estimates)
-    key = (document.spec.storage.storage_uri, demand, engines)
+    key = (document.spec.storage.storage_uri, demand, engines, tuple(pool.name for pool in pools))
     if key not in run.searches:
-        run.searches[key] = asker.search(run.pools)
-    return Wanted(service, document, facts, volume, asker, run.searches[key], choice.refused)
+        run.searches[key] = asker.search(pools)
+    return Wanted(service, document, facts, volume, asker, run.searches[key], pools, choice.refused)
+
+
+def _without_pools(service: InferenceService, run: _Planning) -> Iterator[Problem]:
+    """Nothing where the documents that share the pools out are wrong themselves: that is told already."""
+    if not run.pools:
+        yield service.problem("", "has no pool to run on", "declare a NodePool of a shape with GPUs")
+    elif not run.sharing_broken:
+        what = f"has no pool to run on: all with GPUs are kept from namespace {service.namespace}"
+        yield service.problem("", what, "a NodePool that is not dedicated, or its tenant's quota of one")
 
 
 def _contradictions(
@@ -261,7 +297,7 @@ def _service_plan(placed: Placed, run: _Planning) -> ServicePlan:
         why=_why(demand, chosen, sum(way.standing == chosen.standing for way in item.found.fitting)),
         rejected=(*placed.full, *_others(placed, run.rejections)),
         flips=(
-            *cheaper_ways(asker, chosen, item.found.fitting, run.pools),
+            *cheaper_ways(asker, chosen, item.found.fitting, item.pools),
             *roles_apart(item.metadata, service.spec.intent, chosen, demand.lengths, run.patterns),
         ),
         notes=tuple(notes),

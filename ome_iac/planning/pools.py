@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ome_iac.hardware import Shape, shapes
 from ome_iac.planning.capacity import Capacity, Room
 from ome_iac.planning.cost import pool_cost
+from ome_iac.planning.dedicated import dedicated_taint
 from ome_iac.planning.plan import CapacityPlan, PoolPlan
 from ome_iac.planning.workload import SYSTEM_DISK_BYTES, host_resources
 from ome_iac.spec.infrastructure import MadePool, NodePool
@@ -26,14 +27,22 @@ class Pool:
     disk_bytes: int | None
     """Disk of a node for pods; None where nothing says so (existing nodes without local drives)."""
     capacity: Capacity
+    dedicated: tuple[str, str, str] | None = None
+    """Taint (key, value, effect) of a pool that serves one namespace alone; key and value are a label too."""
 
     @classmethod
-    def empty(cls, document: NodePool, shape: Shape, nodes: int | None = None) -> Pool:
+    def empty(
+        cls,
+        document: NodePool,
+        shape: Shape,
+        nodes: int | None = None,
+        dedicated: tuple[str, str, str] | None = None,
+    ) -> Pool:
         """With nothing on it; `nodes` instead of the declared number."""
         nodes, disk = nodes or document.spec.nodes, _disk_bytes(document, shape)
         all_of_it = host_resources(shape, shape.gpus, 0)
         room = Room(shape.gpus, all_of_it.cpus, all_of_it.memory_bytes, disk)
-        return cls(document, shape, nodes, disk, Capacity(room, nodes))
+        return cls(document, shape, nodes, disk, Capacity(room, nodes), dedicated)
 
     @property
     def name(self) -> str:
@@ -46,6 +55,8 @@ class Pool:
         labels = {SHAPE_LABEL: self.shape.name, **spec.node_selector}
         if isinstance(spec, MadePool):
             labels[POOL_LABEL] = self.name
+        if self.dedicated:
+            labels[self.dedicated[0]] = self.dedicated[1]
         own = spec.taints if isinstance(spec, MadePool) else ()
         used = self.nodes * self.shape.gpus - self.capacity.free_gpus
         cost = pool_cost(self.shape.price.per_gpu_hour, self.nodes, self.shape.gpus, used)
@@ -62,6 +73,7 @@ class Pool:
             taints=(
                 (self.shape.gpu.resource_name, "present", "NoSchedule"),  # as OKE taints GPU nodes
                 *((taint.key, taint.value, str(taint.effect)) for taint in own),
+                *((self.dedicated,) if self.dedicated else ()),
             ),
             cost_per_hour=cost.per_hour,
             idle_per_hour=cost.idle_per_hour,
@@ -85,7 +97,7 @@ class Pool:
 def declared_pools(stack: Stack) -> list[Pool]:
     """The stack's pools of GPU nodes by name. A shape that does not exist is a problem that `plan_oci` tells."""
     return [
-        Pool.empty(document, shapes()[document.spec.shape])
+        Pool.empty(document, shapes()[document.spec.shape], dedicated=dedicated_taint(stack, document.name))
         for document in stack.of(NodePool)
         if document.spec.shape in shapes()
     ]

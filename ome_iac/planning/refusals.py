@@ -15,9 +15,9 @@ NEIGHBOURS = 4
 """Of the services in the way, how many are named."""
 
 
-def refusal(waiting: Waiting, placed: Sequence[Placed], pools: Sequence[Pool]) -> Problem:
+def refusal(waiting: Waiting, placed: Sequence[Placed]) -> Problem:
     """One problem for the field that asks for too much."""
-    item = waiting.item
+    item, pools = waiting.item, waiting.item.pools
     service, demand, found = item.service, item.asker.demand, item.found
     if waiting.full:
         reasons = "; ".join(dict.fromkeys(reason for rejection in waiting.full for reason in rejection.reasons))
@@ -38,7 +38,7 @@ def refusal(waiting: Waiting, placed: Sequence[Placed], pools: Sequence[Pool]) -
         nearest = min(slow, key=lambda failure: fastest_first(failure.slow))
         what = f"nothing here is as fast as {' and '.join(asked)} asks; the nearest: {_said(nearest)}"
         field = "timePerToken" if service.spec.intent.time_per_token else "timeToFirstToken"
-        return service.problem(f"spec.intent.{field}", what, _or("allow more time, or add faster GPUs", item, pools))
+        return service.problem(f"spec.intent.{field}", what, _or("allow more time, or add faster GPUs", item))
     tokens, where = found.longest_context
     if not any(failure.pool for failure in found.failed):
         path = "spec.runtime.name" if service.spec.runtime else "spec.model.name"
@@ -48,25 +48,25 @@ def refusal(waiting: Waiting, placed: Sequence[Placed], pools: Sequence[Pool]) -
         return service.problem(path, f"{item.document.name} fits nowhere: {_nearest_miss(item)}", remedy)
     if not tokens:
         what = f"{item.document.name} fits nowhere: {_nearest_miss(item)}"
-        return service.problem("spec.model.name", what, _or(_more_memory(pools), item, pools))
+        return service.problem("spec.model.name", what, _or(_more_memory(pools), item))
     if demand.context_length > tokens:
         return service.problem(
             "spec.intent.contextLength",
             f"{demand.context_length:,} tokens for one request are more than any plan on this stack holds: "
             f"{tokens:,} ({where})",
-            _or(f"{tokens // 1000 * 1000:,} or less here, or a pool with more memory per node", item, pools),
+            _or(f"{tokens // 1000 * 1000:,} or less here, or a pool with more memory per node", item),
         )
     return service.problem(
         "spec.intent.concurrency",
         f"no plan holds {demand.concurrency} requests of {demand.context_length:,} tokens at once in one replica: "
         f"{_nearest_miss(item)}",
-        _or("more replicas (engine.minReplicas), fewer requests, or a pool with more memory per node", item, pools),
+        _or("more replicas (engine.minReplicas), fewer requests, or a pool with more memory per node", item),
     )
 
 
-def _or(remedy: str, item: Wanted, pools: Sequence[Pool]) -> str:
+def _or(remedy: str, item: Wanted) -> str:
     """The remedy, and what small changes would make the service fit."""
-    return "; ".join((remedy, *ways_to_fit(item.asker, pools)))
+    return "; ".join((remedy, *ways_to_fit(item.asker, item.pools)))
 
 
 def _in_the_way(waiting: Waiting, placed: Sequence[Placed]) -> str:

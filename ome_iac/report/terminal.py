@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ome_iac.hardware import GIB
 from ome_iac.models.metadata import Source
+from ome_iac.planning.admission.summary import admission_lines, tenant_lines
 from ome_iac.planning.plan import Plan, PoolPlan, Rejection, RolePlan, ServicePlan
 from ome_iac.problems import Problem
 from ome_iac.report.oci import oci_lines
@@ -43,6 +44,7 @@ def plan_lines(plan: Plan, explain: str | None = None) -> Iterator[str]:
         yield ""
         yield from _pool_lines(pool, plan)
     yield from oci_lines(plan.oci)
+    yield from _sharing_lines(plan)
     for service in plan.services:
         yield ""
         yield from _service_lines(plan, service, everything=explain in (service.name, "all"))
@@ -62,6 +64,14 @@ def _pool_lines(pool: PoolPlan, plan: Plan) -> Iterator[str]:
     yield _row("GPUs", f"{bar([(pool.gpus_used, '#')], pool.gpus)}   {pool.gpus_used} of {pool.gpus} used: {on_it}")
     if pool.idle_per_hour:
         yield _row("idle", f"${pool.idle_per_hour:.2f}/h for GPUs that no replica has")
+
+
+def _sharing_lines(plan: Plan) -> Iterator[str]:
+    """Reservations, dedicated clusters and queues, then tenants; nothing where the stack has none."""
+    shared = [admission_lines(plan.admission)] if plan.admission else []
+    for lines in (*shared, *([tenant_lines(plan.tenants)] if plan.tenants else [])):
+        yield ""
+        yield from (escape(line) for line in lines)
 
 
 def _service_lines(plan: Plan, service: ServicePlan, everything: bool) -> Iterator[str]:

@@ -362,3 +362,12 @@ def test_a_pattern_that_is_asked_for_is_taken_or_refused() -> None:
     assert "fits nowhere" in text
     alone = refusal(service("chat", "small", intent={"pattern": "multi-node"}), nodes=1)
     assert "it has 1 node" in alone
+
+
+def test_a_group_beside_smaller_pods_says_that_they_may_be_spread_over_its_nodes() -> None:
+    wanted = service("chat", "huge", intent={"contextLength": 8192})
+    mixed = planned(wanted, service("small", "small"))
+    notes = {item.name: " ".join(item.notes) for item in mixed.services}
+    assert "a pool of their own" in notes["chat"]
+    assert "a pool of their own" not in notes["small"]
+    assert "a pool of their own" not in " ".join(planned(wanted).services[0].notes)

@@ -242,7 +242,7 @@ def test_nodes_are_reserved_by_taint_quota_queue_and_namespace(tmp_path: Path) -
     assert nodes.makes_namespace
     assert nodes.notes == (
         "1 of 2 nodes serve nobody",
-        "its nodes are there already: taint them ome-iac/dedicated=lab:NoSchedule",
+        "its nodes are there already: taint them ome-iac/dedicated=lab:NoSchedule and label them alike",
     )
     assert AdmissionPlan.model_validate_json(admission.model_dump_json(by_alias=True)) == admission
     [queue] = admission.queues
@@ -270,9 +270,10 @@ def test_what_is_wrong_with_dedicated_pools(tmp_path: Path) -> None:
 
 
 def test_a_service_of_another_namespace_on_a_dedicated_pool_is_refused(tmp_path: Path) -> None:
-    loaded = stack(tmp_path, CLUSTER, *MODELS, POOLS[0], LAB, chat("chat"))
-    plan, more = plan_stack(loaded, FACTS)
+    """The planner places none there; what was placed before the pool was dedicated is told."""
+    plan, more = plan_stack(stack(tmp_path / "before", CLUSTER, *MODELS, POOLS[0], chat("chat")), FACTS)
     assert plan, more
+    loaded = stack(tmp_path, CLUSTER, *MODELS, POOLS[0], LAB, chat("chat"))
     problems: list[Problem] = []
     plan_admission(loaded, plan.pools, plan.services, FACTS, problems)
     assert "h100 is lab's alone, but default/chat is placed on it" in [problem.what for problem in problems]

@@ -65,7 +65,10 @@ class Town:
     """Two tenants with the same names of services, and everybody around them."""
 
     def __init__(self, folder: Path, mesh: bool) -> None:
-        platform = {**ISTIO, "spec": {"controllers": ["gateway-api", "prometheus-operator"], "ingress": INGRESS}}
+        platform = {
+            **ISTIO,
+            "spec": {"controllers": ["gateway-api", "kueue", "prometheus-operator"], "ingress": INGRESS},
+        }
         if mesh:
             platform["spec"]["controllers"].append("istio")
         loaded = stack(
@@ -87,6 +90,7 @@ class Town:
         found: list[Any] = []
         self.tenants = plan_tenants(loaded, plan.pools, services, found)
         assert found == []
+        plan = plan.model_copy(update={"tenants": self.tenants})
         self.services = {(item.namespace, item.name): item for item in services}
         spaces = {pod.namespace: {"kubernetes.io/metadata.name": pod.namespace} for pod in OUTSIDE}
         objects: list[dict[str, Any]] = []

@@ -83,7 +83,7 @@ def test_problems_of_every_layer_come_at_once(project: Project) -> None:
     [
         ("ome-iac:documnts: x", 'ome-iac:documnts: is not a known key; did you mean "documents"?'),
         ("ome-iac:context: 3", "ome-iac:context: must be text, not 3"),
-        ("ome-iac:zzz: x", "known: context, documents, kubeconfig"),
+        ("ome-iac:zzz: x", "known: context, documents, huggingFaceToken, kubeconfig"),
     ],
 )
 def test_a_wrong_key_of_our_namespace_is_an_error(project: Project, config: str, message: str) -> None:
@@ -91,6 +91,12 @@ def test_a_wrong_key_of_our_namespace_is_an_error(project: Project, config: str,
     with pytest.raises(ProblemsError) as caught:
         project.settings("team")
     assert message in str(caught.value)
+
+
+def test_a_secret_of_ours_is_the_engines_to_open() -> None:
+    """The settings file has it sealed; a plan does without it."""
+    sealed = {"ome-iac:huggingFaceToken": {"secure": "v1:abc"}}
+    assert Settings.parse("s", sealed) == Settings("s")
 
 
 def test_a_key_of_another_namespace_is_not_ours() -> None:
@@ -128,7 +134,7 @@ def test_a_truncated_lock_is_refused(project: Project) -> None:
     assert "stacks/team/ome.lock:" in problems_of(project)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "existing-cluster"])
+@pytest.mark.parametrize("name", ["quickstart", "existing-cluster", "serving-gallery"])
 def test_the_example_stacks_plan(name: str) -> None:
     if name == "quickstart" and not (ROOT / "stacks/quickstart/weights/all-MiniLM-L6-v2/config.json").exists():
         pytest.skip("the weights of stacks/quickstart are not here: make setup links them")

@@ -7,7 +7,6 @@ from typing import Any
 
 from ome_iac.planning.admission.checks import check_capacity
 from ome_iac.planning.admission.plan import AdmissionPlan
-from ome_iac.planning.admission.planner import plan_admission
 from ome_iac.planning.planner import plan_stack
 from ome_iac.problems import Problem
 from ome_iac.spec.stack import Stack
@@ -61,10 +60,8 @@ def chat(name: str, namespace: str = "default", **spec: Any) -> dict[str, Any]:
 
 
 def decide(loaded: Stack) -> tuple[AdmissionPlan | None, list[Problem]]:
-    problems = list(check_capacity(loaded))
-    plan, more = plan_stack(loaded, FACTS)
-    assert plan, more
-    return plan_admission(loaded, plan.pools, plan.services, FACTS, problems), problems
+    plan, problems = plan_stack(loaded, FACTS)
+    return plan.admission if plan else None, problems
 
 
 def admission(folder: Path, *documents: dict[str, Any]) -> AdmissionPlan:

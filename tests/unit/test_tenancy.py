@@ -39,12 +39,9 @@ ISTIO = {
 GROUPS = {"admin": ["ocid1.group.oc1..admins"], "viewer": ["ocid1.group.oc1..readers"]}
 
 
-def decide(folder: Path, *documents: dict[str, Any]) -> tuple[Plan, tuple[TenantPlan, ...], list[Problem]]:
-    loaded = stack(folder, CLUSTER, *MODELS, *documents)
-    problems = list(check_tenants(loaded))
-    plan, more = plan_stack(loaded, FACTS)
-    assert plan, more
-    return plan, plan_tenants(loaded, plan.pools, plan.services, problems), problems
+def decide(folder: Path, *documents: dict[str, Any]) -> tuple[Plan | None, tuple[TenantPlan, ...], list[Problem]]:
+    plan, problems = plan_stack(stack(folder, CLUSTER, *MODELS, *documents), FACTS)
+    return plan, plan.tenants if plan else (), problems
 
 
 def one(folder: Path, *documents: dict[str, Any]) -> TenantPlan:

@@ -14,10 +14,8 @@ import pytest
 from components.capacity_reservation import CapacityReservation, Queues
 from components.dedicated_ai_cluster import DedicatedAICluster
 from components.tenant import Tenant
-from ome_iac.planning.admission.planner import plan_admission
 from ome_iac.planning.dedicated import plan_dedicated
 from ome_iac.planning.planner import plan_stack
-from ome_iac.planning.tenancy.planner import plan_tenants
 from tests.unit.facts import stack
 from tests.unit.test_dedicated import FACTS, LAB, MODELS, hosting
 from tests.unit.test_reservations import BLOCKS, chat, managed, oci, reservation, tenant
@@ -110,15 +108,7 @@ def capacity(folder: Path) -> None:
     )
     plan, more = plan_stack(loaded, FACTS)
     assert plan, more
-    # Until the planner itself keeps services to their pools, one is put where it may be.
-    services = [
-        service.model_copy(update={"roles": tuple(role.model_copy(update={"pool": "h100"}) for role in service.roles)})
-        for service in plan.services
-    ]
-    problems: list[Any] = []
-    admission = plan_admission(loaded, plan.pools, services, FACTS, problems)
-    tenants = plan_tenants(loaded, plan.pools, services, problems)
-    assert problems == []
+    admission, tenants = plan.admission, plan.tenants
     assert admission
     cluster = provider()
     for item in admission.reservations:

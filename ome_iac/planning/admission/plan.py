@@ -155,6 +155,16 @@ class AdmissionPlan(Decision):
         units = sum(item.cost_per_hour or 0.0 for item in self.dedicated if item.backend == "oci")
         return units + sum(reservation.unused_cost_per_hour for reservation in self.reservations)
 
+    @property
+    def has_queues(self) -> bool:
+        """Whether Kueue has anything to do: OCI's dedicated clusters alone take nothing of the cluster."""
+        return bool(self.flavors or self.queues or self.priorities)
+
+    @property
+    def at_oci(self) -> bool:
+        """Whether anything of it is made in OCI."""
+        return any(item.oci for item in self.reservations) or any(item.backend == "oci" for item in self.dedicated)
+
     def queue_of(self, namespace: str, pool: str) -> str | None:
         """The LocalQueue of a namespace for a pool."""
         for queue in self.queues:

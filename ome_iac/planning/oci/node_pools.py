@@ -48,11 +48,13 @@ def plan_pool(
     services: Sequence[str],
     reservation: str | None,
     tenancy: TenancyFacts | None = None,
+    dedicated: tuple[str, str, str] | None = None,
 ) -> NodePoolPlan:
     """A pool without problems, as it is made.
 
     `services` are the names of those that run there, for its tags; `reservation` is the stack's own that covers it;
-    `tenancy` is what a real one answered.
+    `tenancy` is what a real one answered; `dedicated` is the taint of a pool that serves one namespace alone, and a
+    label of its nodes too.
     """
     spec = pool.spec
     assert isinstance(spec, MadePool)
@@ -60,7 +62,12 @@ def plan_pool(
     autoscale = getattr(spec, "autoscale", None)
     self_managed = isinstance(spec, ClusterNetworkPool | GpuMemoryClusterPool)
     taints = tuple(f"{taint.key}={taint.value}:{taint.effect}" for taint in spec.taints)
-    labels = dict(sorted({**spec.node_selector, POOL_LABEL: pool.name}.items()))
+    labels = {**spec.node_selector, POOL_LABEL: pool.name}
+    if dedicated:
+        key, value, effect = dedicated
+        taints = (*taints, f"{key}={value}:{effect}")
+        labels[key] = value
+    labels = dict(sorted(labels.items()))
     max_pods = spec.max_pods_per_node or most_pods(spec, shape)
     protect = isinstance(cluster, NewOke) and cluster.protect and isinstance(shape, Shape)
     return NodePoolPlan(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ome_iac.hardware.cpu_shapes import cpu_shapes
+from ome_iac.planning.dedicated import dedicated_taint
 from ome_iac.planning.oci.cluster import (
     cluster_problems,
     existing_cluster,
@@ -80,7 +81,16 @@ def plan_oci(
     if cluster is None:
         return _nothing(document)
     planned = tuple(
-        plan_pool(pool, known[name], cluster, tags, (services or {}).get(name, ()), reserved.get(name), tenancy)
+        plan_pool(
+            pool,
+            known[name],
+            cluster,
+            tags,
+            (services or {}).get(name, ()),
+            reserved.get(name),
+            tenancy,
+            dedicated_taint(stack, name),
+        )
         for name, pool in made.items()
     )
     return OciPlan(
@@ -127,7 +137,8 @@ def _pools_and_cluster(stack: Stack, cluster: NewOke | Oke | None, made: Collect
         return
     yield from _joining_problems(stack.cluster, cluster, made)
     if isinstance(cluster, NewOke) and "NodePool" not in unusable:
-        yield from _system_pods_problem(stack.cluster, stack.of(NodePool))
+        shared = [pool for pool in stack.of(NodePool) if dedicated_taint(stack, pool.name) is None]
+        yield from _system_pods_problem(stack.cluster, shared)
 
 
 def _joining_problems(document: Cluster, cluster: NewOke | Oke, pools: Iterable[NodePool]) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ome_iac.hardware import shapes
+from ome_iac.planning.admission.plan import AdmissionPlan
 from ome_iac.planning.plan import Pattern, PoolPlan, RolePlan, ServicePlan
 from ome_iac.planning.runtime_choice import Runtimes
 from ome_iac.planning.serving.decisions import Controller, Route
@@ -15,6 +16,7 @@ from ome_iac.planning.serving.routes import route_of
 from ome_iac.planning.serving.routing import clashes, router_of
 from ome_iac.planning.serving.scaling import Asked, scaling_of
 from ome_iac.planning.serving.written import pod_fields, written
+from ome_iac.planning.tenancy.plan import TenantPlan
 from ome_iac.problems import Problem, ProblemsError
 from ome_iac.runtimes.engines.groups import Executor, group_commands
 from ome_iac.spec.platform import Platform, PlatformSpec
@@ -47,7 +49,24 @@ def carry_all(
         for service in sorted(services, key=lambda service: (service.namespace, service.name))
     ]
     problems += (documents[key].problem("metadata.name", what, "another name") for key, what in clashes(carried))
-    return carried
+    return [_beside_others(service, carried, pools) for service in carried]
+
+
+def _beside_others(service: ServicePlan, all_services: list[ServicePlan], pools: dict[str, PoolPlan]) -> ServicePlan:
+    """A group takes whole nodes, and the scheduler knows nothing of that: it spreads smaller pods over all of them."""
+    grouped = {role.pool for role in service.roles if role.nodes > 1 and not role.queue}
+    smaller = {
+        role.pool
+        for other in all_services
+        for role in other.roles
+        if role.gpus_per_node < pools[role.pool].gpus_per_node
+    }
+    notes = tuple(
+        f"needs whole nodes of {pool}, over which the scheduler may spread pods with fewer GPUs: "
+        "give groups a pool of their own, or a Kueue queue (Platform spec.queue)"
+        for pool in sorted(grouped & smaller)
+    )
+    return service.model_copy(update={"notes": (*service.notes, *notes)}) if notes else service
 
 
 def _carry(
@@ -128,10 +147,28 @@ def _pattern(
     return "serverless" if alone and (asked or mode == SERVERLESS or to_zero) else service.pattern
 
 
-def controllers_of(services: Iterable[ServicePlan], splits: Iterable[Route]) -> tuple[Controller, ...]:
-    """What has to run in the cluster for these services and routes, sorted."""
+def controllers_of(
+    services: Iterable[ServicePlan],
+    splits: Iterable[Route],
+    admission: AdmissionPlan | None = None,
+    tenants: Iterable[TenantPlan] = (),
+) -> tuple[Controller, ...]:
+    """What has to run in the cluster for these services and routes, queues and tenants, sorted."""
     needed = {controller for service in services for controller in _needed(service)}
+    if admission is not None and admission.has_queues:
+        needed.add("kueue")
+    if any(tenant.mesh for tenant in tenants):
+        needed.add("istio")
     return tuple(sorted(needed | {GATEWAYS[route.kind] for route in splits if route.kind in GATEWAYS}))
+
+
+def without_kueue(stack: Stack, admission: AdmissionPlan | None) -> Iterable[Problem]:
+    """What is wrong where the stack has queues, and the Platform lists its controllers without Kueue."""
+    offered = platform_of(stack).controllers
+    if admission is None or not admission.has_queues or offered is None or "kueue" in offered:
+        return
+    what = "has no kueue, by which the stack's queues admit services"
+    yield stack.of(Platform)[0].problem("spec.controllers", what, "install it and add kueue")
 
 
 def _joined(role: RolePlan, shape: str, platform: PlatformSpec, executor: Executor) -> RolePlan:

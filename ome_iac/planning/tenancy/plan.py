@@ -73,6 +73,7 @@ class TenantPlan(Decision):
     queue: str | None
     groups: dict[Literal["admin", "deployer", "viewer"], tuple[str, ...]]
     policies: tuple[PolicyPlan, ...]
+    home_region: str | None = Field(description="where IAM is written; None: in the provider's own region")
     oci_quota: tuple[str, ...]
     tenancy_id: str | None = Field(description="where OCI keeps quotas; None: there are none")
     tags: dict[str, str]
@@ -80,3 +81,8 @@ class TenantPlan(Decision):
     gpus: dict[str, int] = Field(description="of each pool")
     cost_per_hour: float = Field(description="USD list, of the GPUs that its services use")
     notes: tuple[str, ...]
+
+    @property
+    def at_oci(self) -> bool:
+        """Whether anything of it is made in OCI."""
+        return bool(self.compartment or self.policies or self.oci_quota)

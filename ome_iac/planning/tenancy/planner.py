@@ -116,6 +116,7 @@ def _plan(
             "viewer": tuple(sorted(spec.people.viewer)),
         },
         policies=policies,
+        home_region=cluster.create.home_region or cluster.create.region if cluster.create else None,
         oci_quota=spec.oci_quota,
         tenancy_id=_tenancy(stack) if spec.oci_quota else None,
         tags=dict(sorted({**stack_tags(stack.name, stack.cluster), TENANT: tenant.name}.items())),
