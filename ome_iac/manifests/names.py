@@ -10,9 +10,13 @@ QUEUE = "kueue.x-k8s.io/queue-name"
 
 
 def role_name(service: ServicePlan, role: RolePlan) -> str:
-    """What the objects of a role are called: as the service, where it has one role."""
+    """What the objects of a role are called: as the service, where it has one role of single pods.
+
+    LeaderWorkerSet makes a headless Service of its own name, which must not be the service's address.
+    """
     limit = GROUP_LIMIT if role.nodes > 1 else LIMIT - 2  # a Deployment's pods are no labels, a role's Service is one
-    return object_name(service.name, "" if len(service.roles) == 1 else role.role, limit)
+    alone = len(service.roles) == 1 and role.nodes == 1
+    return object_name(service.name, "" if alone else role.role, limit)
 
 
 def selector(service: ServicePlan, component: str) -> dict[str, str]:

@@ -58,6 +58,7 @@ def refusal(*documents: dict[str, Any], nodes: int = 4) -> str:
 def test_a_group_is_whole_in_one_block_on_the_fabric() -> None:
     objects = made(planned(service("chat", "huge", intent={"contextLength": 8192})))
     group = objects["LeaderWorkerSet"]
+    assert (group["metadata"]["name"], objects["Service"]["metadata"]["name"]) == ("chat-engine", "chat")
     spec = group["spec"]["leaderWorkerTemplate"]
     assert spec["size"] == 2
     for template in (spec["leaderTemplate"], spec["workerTemplate"]):

@@ -289,7 +289,7 @@ def clashes(services: Iterable[ServicePlan]) -> Iterator[tuple[tuple[str, str], 
     owners: dict[tuple[str, str], str] = {}
     ordered = sorted(services, key=lambda service: (service.namespace, service.name))
     for service in ordered:
-        parts: list[str] = [role.role for role in service.roles] if len(service.roles) > 1 else []
+        parts: list[str] = [role.role for role in service.roles if len(service.roles) > 1 or role.nodes > 1]
         if service.router:
             parts.append(PICKER if service.router.kind == "endpoint-picker" else ROUTER)
         owners |= {(service.namespace, object_name(service.name, part)): service.name for part in parts}
