@@ -220,8 +220,12 @@ def test_cancelling_is_quiet_and_lets_the_program_tidy_up(project: Project) -> N
     assert process.returncode != 0
     assert "Traceback" not in said
     assert "KeyboardInterrupt" not in said
-    assert (project.folder / "stacks" / "tidied").exists()
+    for _ in range(200):  # the engine does not wait for what it told to stop
+        if not any(left.is_running() for left in below):
+            break
+        time.sleep(0.05)
     assert not any(left.is_running() for left in below)
+    assert (project.folder / "stacks" / "tidied").exists()
 
 
 def test_killing_the_host_ends_the_program(project: Project) -> None:

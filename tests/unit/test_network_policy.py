@@ -212,11 +212,11 @@ def test_router_prefill_and_decode_meet(town: Town) -> None:
 
 def test_the_pods_of_a_group_meet(town: Town) -> None:
     port = town.services["blue", "group"].engine.port
-    assert town.open_ports("blue/group-leader", "blue/group-worker") == set(PORTS)
-    assert town.open_ports("blue/group-worker", "blue/group-leader") == set(PORTS)
-    assert town.open_ports("blue/person", "blue/group-leader") == {port}
-    assert town.open_ports("blue/chat", "blue/group-worker") == {port}
-    assert town.open_ports("red/group-leader", "blue/group-worker") == set()
+    assert town.open_ports("blue/group-engine-leader", "blue/group-engine-worker") == set(PORTS)
+    assert town.open_ports("blue/group-engine-worker", "blue/group-engine-leader") == set(PORTS)
+    assert town.open_ports("blue/person", "blue/group-engine-leader") == {port}
+    assert town.open_ports("blue/chat", "blue/group-engine-worker") == {port}
+    assert town.open_ports("red/group-engine-leader", "blue/group-engine-worker") == set()
 
 
 def test_behind_a_proxy_only_the_gateway_asks(town: Town) -> None:
