@@ -6,6 +6,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # docs is no package that is installed
+
+from docs.page import write_or_check
 from ome_iac.hardware import Gpu, Shape, gpus, nccl_environment, nccl_parameters, shapes, sources
 
 PAGE = Path(__file__).parent / "reference" / "hardware.md"
@@ -156,15 +159,7 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 def main() -> int:
     """Write or check the page; 1 where the check fails."""
-    page = render()
-    if "--check" not in sys.argv[1:]:
-        PAGE.parent.mkdir(parents=True, exist_ok=True)
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    print(f"{PAGE.name} is out of date; run docs/generate_hardware.py", file=sys.stderr)
-    return 1
+    return write_or_check(PAGE, render(), "generate_hardware.py")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # docs is no package that is installed
+
+from docs.page import write_or_check
 from ome_iac.cli.render import yaml_text
 from ome_iac.hardware import shapes
 from ome_iac.manifests import service_objects
@@ -239,13 +242,7 @@ def main() -> int:
         return 0
     known = catalogue()
     page = render(list(rows(known)), known)
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    print(f"{PAGE.name} is out of date; run docs/generate_samples.py", file=sys.stderr)
-    return 1
+    return write_or_check(PAGE, page, "generate_samples.py")
 
 
 if __name__ == "__main__":

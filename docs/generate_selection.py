@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # docs is no package that is installed
+
+from docs.page import write_or_check
 from ome_iac.hardware import shapes
 from ome_iac.models.metadata import ModelMetadata
 from ome_iac.models.read import read_config
@@ -180,13 +183,7 @@ def main() -> int:
         return 0
     known = runtimes()
     page = render(list(rows(known)), known)
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    print(f"{PAGE.name} is out of date; run docs/generate_selection.py", file=sys.stderr)
-    return 1
+    return write_or_check(PAGE, page, "generate_selection.py")
 
 
 if __name__ == "__main__":

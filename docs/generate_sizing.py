@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the measured runs are the tests'
 
+from docs.page import write_or_check
 from tests.unit.ground_truth import BEFORE_017, BEYOND, MUST_FAIL, VLLM_019, Run, lines, table
 
 PAGE = Path(__file__).parent / "reference" / "sizing.md"
@@ -76,14 +77,7 @@ def _section(title: str, runs: tuple[Run, ...]) -> str:
 
 def main() -> int:
     """Write or check the page; 1 where the check fails."""
-    page = render()
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    print(f"{PAGE.name} is out of date; run docs/generate_sizing.py", file=sys.stderr)
-    return 1
+    return write_or_check(PAGE, render(), "generate_sizing.py")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # docs is no package that is installed
+
+from docs.page import write_or_check
 from ome_iac.cli.estimate import deployment_text
 from ome_iac.hardware import gpus
 from ome_iac.models.metadata import ModelMetadata
@@ -148,14 +151,7 @@ def _table(rows: list[list[str]]) -> Iterator[str]:
 
 def main() -> int:
     """Write or check the page; 1 where the check fails."""
-    page = render()
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    print(f"{PAGE.name} is out of date; run docs/generate_speed.py", file=sys.stderr)
-    return 1
+    return write_or_check(PAGE, render(), "generate_speed.py")
 
 
 if __name__ == "__main__":

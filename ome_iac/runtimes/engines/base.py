@@ -156,6 +156,17 @@ class Engine(ABC):
         return ()
 
 
+def uneven_experts(model: ModelMetadata, split: Split) -> tuple[str, ...]:
+    """Why a model's experts are not divided evenly, over GPUs that divide the stage's; empty if they are."""
+    assert model.experts is not None
+    reasons = []
+    if split.stage_gpus % split.expert:
+        reasons.append(f"expert parallel {split.expert} does not divide the {split.stage_gpus} GPUs of a stage")
+    if model.experts.routed % split.expert:
+        reasons.append(f"{model.experts.routed} experts are not divisible by {split.expert}")
+    return tuple(reasons)
+
+
 def nearest_legal(engine: Engine, model: ModelMetadata, split: Split, most: int = 64) -> Split | None:
     """The legal split that is nearest to an illegal one.
 

@@ -11,7 +11,7 @@ from packaging.version import Version
 from ome_iac.hardware import GIB, Gpu
 from ome_iac.models.metadata import ModelMetadata
 from ome_iac.runtimes.catalog import Task
-from ome_iac.runtimes.engines.base import Engine, Launch
+from ome_iac.runtimes.engines.base import Engine, Launch, uneven_experts
 from ome_iac.runtimes.engines.vllm_memory import has_towers
 from ome_iac.runtimes.kv_cache import sglang_layouts
 from ome_iac.runtimes.memory import Stage, line
@@ -86,13 +86,7 @@ class Sglang(Engine):
 
     def illegal_expert_parallel(self, model: ModelMetadata, split: Split) -> tuple[str, ...]:
         """Experts are divided evenly, over GPUs that divide the stage's."""
-        assert model.experts is not None
-        reasons = []
-        if split.stage_gpus % split.expert:
-            reasons.append(f"expert parallel {split.expert} does not divide the {split.stage_gpus} GPUs of a stage")
-        if model.experts.routed % split.expert:
-            reasons.append(f"{model.experts.routed} experts are not divisible by {split.expert}")
-        return tuple(reasons)
+        return uneven_experts(model, split)
 
     def stages(
         self, model: ModelMetadata, task: Task, gpu: Gpu, split: Split, tuning: Tuning = DEFAULTS

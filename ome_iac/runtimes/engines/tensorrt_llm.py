@@ -15,7 +15,7 @@ from ome_iac.hardware import Gpu
 from ome_iac.models.metadata import ModelMetadata
 from ome_iac.runtimes.catalog import Task
 from ome_iac.runtimes.engines.assumed import activations, context, graphs
-from ome_iac.runtimes.engines.base import Engine, Launch
+from ome_iac.runtimes.engines.base import Engine, Launch, uneven_experts
 from ome_iac.runtimes.kv_cache import whole_layouts
 from ome_iac.runtimes.memory import Stage, gib, line
 from ome_iac.runtimes.quantization import TENSORRT_LLM
@@ -86,13 +86,7 @@ class TensorRtLlm(Engine):
 
     def illegal_expert_parallel(self, model: ModelMetadata, split: Split) -> tuple[str, ...]:
         """moe_expert_parallel_size divides tensor parallel, and the experts are divided evenly."""
-        assert model.experts is not None
-        reasons = []
-        if split.stage_gpus % split.expert:
-            reasons.append(f"expert parallel {split.expert} does not divide the {split.stage_gpus} GPUs of a stage")
-        if model.experts.routed % split.expert:
-            reasons.append(f"{model.experts.routed} experts are not divisible by {split.expert}")
-        return tuple(reasons)
+        return uneven_experts(model, split)
 
     def stages(
         self, model: ModelMetadata, task: Task, gpu: Gpu, split: Split, tuning: Tuning = DEFAULTS
